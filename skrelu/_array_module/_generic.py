@@ -1,0 +1,133 @@
+"""The array functions for any Array API namespace, written for clarity: the reference for the fast ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Array = Any
+
+
+class GenericArrayModule:
+    """Array functions on the namespace `xp` and the given device.
+
+    Parameters
+    ----------
+    xp : module
+        An Array API namespace with in-place assignment.
+    device : device
+        Where arrays are made.
+    to_numpy : callable
+        Copies an array of `xp` to a NumPy array.
+    """
+
+    def __init__(self, xp: Any, device: Any, to_numpy: Callable[[Array], np.ndarray]) -> None:
+        self.xp = xp
+        self.device = device
+        self._to_numpy = to_numpy
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self.xp.empty(shape, dtype=dtype, device=self.device)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self.xp.zeros(shape, dtype=dtype, device=self.device)
+
+    def from_numpy(self, a: np.ndarray, dtype: Any) -> Array:
+        """A new array with the values of `a`; `dtype` None keeps its dtype."""
+        out = self.xp.asarray(np.ascontiguousarray(a), device=self.device, copy=True)
+        return out if dtype is None else self.xp.astype(out, dtype, copy=False)
+
+    def to_numpy(self, a: Array) -> np.ndarray:
+        """A NumPy array with the values of `a`, not to be written to."""
+        return self._to_numpy(a)
+
+    def reshape(self, a: Array, shape: tuple[int, ...]) -> Array:
+        """A view of `a`, which is contiguous."""
+        return self.xp.reshape(a, shape)
+
+    def take_rows(
+        self, X: Array, rows: Any, shift: Array | None, inverse_scale: Array | None, stage: Array, out: Array
+    ) -> None:
+        """out = (X[rows] - shift) * inverse_scale; `rows` is a slice or indices, `stage` scratch space like `out`."""
+        taken = X[rows, ...] if isinstance(rows, slice) else self.xp.take(X, rows, axis=0)
+        if shift is not None:
+            taken = taken - shift
+        out[...] = taken if inverse_scale is None else taken * inverse_scale
+
+    def matmul(self, A: Array, B: Array, out: Array) -> None:
+        """out = A B."""
+        out[...] = self.xp.matmul(A, B)
+
+    def matmul_transposed(self, A: Array, B: Array, out: Array) -> None:
+        """out = A^T B."""
+        out[...] = self.xp.matmul(self.xp.matrix_transpose(A), B)
+
+    def add(self, A: Array, B: Array) -> None:
+        """A += B, in place; B may be a row."""
+        A[...] = A + B
+
+    def sum_rows(self, A: Array, out: Array) -> None:
+        """out = the sum of the rows of A."""
+        out[...] = self.xp.sum(A, axis=0)
+
+    def relu(self, Z: Array, mask: Array) -> None:
+        """Z = max(Z, 0) in place; mask = 1 where Z was positive, else 0, in the dtype of Z."""
+        mask[...] = self.xp.astype(Z > 0, Z.dtype)
+        Z[...] = Z * mask
+
+    def rectify(self, Z: Array) -> None:
+        """Z = max(Z, 0), in place."""
+        Z[...] = self.xp.where(Z > 0, Z, self.xp.zeros_like(Z))
+
+    def residual(self, F: Array, y: Array, out: Array) -> None:
+        """out = F - y."""
+        out[...] = F - y
+
+    def weigh(self, E: Array, weight: Array | None, factor: float, out: Array) -> None:
+        """out = factor * weight * E, one weight per row; None stands for ones."""
+        out[...] = (E if weight is None else weight * E) * factor
+
+    def dot(self, A: Array, B: Array, stage: Array) -> Any:
+        """Sum of the products of the entries, accumulated in float64 where there is one; `stage` is like A."""
+        product = self.xp.astype(A, self._accumulator()) * self.xp.astype(B, self._accumulator())
+        return float(self.xp.sum(product))
+
+    def mask_backward(self, E: Array, W: Array, mask: Array, out: Array) -> None:
+        """out = (E W^T) * mask."""
+        out[...] = self.xp.matmul(E, self.xp.matrix_transpose(W)) * mask
+
+    def multiply(self, A: Array, B: Array, out: Array) -> None:
+        """out = A * B, broadcasting rows or columns of B."""
+        out[...] = A * B
+
+    def add_scaled(self, x: Array, factor: float, stage: Array, out: Array) -> None:
+        """out += factor * x, in place; `stage` is scratch space like x."""
+        out[...] = out + factor * x
+
+    def descend(self, theta: Array, g: Array, velocity: Array | None, rate: float, momentum: float) -> None:
+        """velocity = momentum * velocity + g; theta -= rate * velocity, in place. Overwrites g."""
+        if velocity is not None:
+            velocity[...] = momentum * velocity + g
+            g = velocity
+        theta[...] = theta - rate * g
+
+    def adam(
+        self, theta: Array, g: Array, m: Array, v: Array, beta1: float, beta2: float, rate: float, epsilon: float
+    ) -> None:
+        """m = beta1 m + g; v = beta2 v + g^2; theta -= rate * m / (sqrt(v) + epsilon), in place. Overwrites g."""
+        m[...] = beta1 * m + g
+        v[...] = beta2 * v + g * g
+        theta[...] = theta - rate * (m / (self.xp.sqrt(v) + epsilon))
+
+    def minimum(self, a: Any, b: Any) -> Any:
+        """The smaller of two scalars."""
+        return min(a, b)
+
+    def is_finite(self, a: Array) -> bool:
+        """Whether all entries are finite."""
+        return bool(self.xp.all(self.xp.isfinite(a)))
+
+    def _accumulator(self) -> Any:
+        return getattr(self.xp, "float64", self.xp.float32)

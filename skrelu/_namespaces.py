@@ -1,0 +1,52 @@
+"""Which array library the input comes from: the only place that touches scikit-learn's private Array API tools."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils._array_api import (
+    _is_numpy_namespace,
+    check_same_namespace,
+    get_namespace_and_device,
+    move_to,
+    supported_float_dtypes,
+)
+
+from skrelu._array_module import GenericArrayModule, NumpyArrayModule
+
+__all__ = ["check_fitted_namespace", "follow", "namespace_of", "select"]
+
+
+def namespace_of(X: Any) -> tuple[Any, Any, tuple[Any, ...]]:
+    """Namespace, device and floating dtypes (widest first) of `X`; NumPy's unless dispatch is on."""
+    xp, _, device = get_namespace_and_device(X)
+    return xp, device, tuple(supported_float_dtypes(xp, device))
+
+
+def follow(*arrays: Any, xp: Any, device: Any) -> tuple[Any, ...]:
+    """The arrays moved to the namespace and device of X, where they are not NumPy's to begin with; None stays."""
+    if _is_numpy_namespace(xp) and not any(hasattr(a, "__array_namespace__") for a in arrays):
+        return arrays
+    moved = move_to(*arrays, xp=xp, device=device)
+    return tuple(moved) if len(arrays) > 1 else (moved,)
+
+
+def select(X: Any) -> Any:
+    """The array module that computes where `X` lives."""
+    xp, _, device = get_namespace_and_device(X)
+    if _is_numpy_namespace(xp):
+        return NumpyArrayModule()
+    return GenericArrayModule(xp, device, to_numpy=lambda a: move_to(a, xp=np, device="cpu"))
+
+
+def check_fitted_namespace(X: Any, estimator: Any, attribute: str, method: str) -> None:
+    """Raise ValueError unless `X` is from the namespace and device that `estimator` was fitted with."""
+    check_same_namespace(X, estimator, attribute=attribute, method=method)
+    fitted = getattr(estimator, attribute)
+    if isinstance(select(X), NumpyArrayModule) and not isinstance(fitted, np.ndarray):
+        raise ValueError(
+            f"{type(estimator).__name__} was fitted on arrays of {type(fitted).__module__.split('.')[0]}, so "
+            f"{method} needs such arrays, too, with sklearn.set_config(array_api_dispatch=True); "
+            f"got {type(X).__name__} with dispatch off."
+        )

@@ -1,0 +1,61 @@
+"""The validated training problem: X where it lives, y and the sample weights in the form that training takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skrelu._batches import Batches
+from skrelu._standardize import Scaling, identity, measure, row_blocks, standardize
+
+Array = Any
+
+
+class Problem:
+    """n_samples rows of X, y and weights; y and weights pass through NumPy, X stays.
+
+    Parameters
+    ----------
+    am : array module
+    X : array of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+    sample_weight : ndarray of shape (n_samples,) or None
+    dtype : dtype
+        NumPy's dtype of the precision of X.
+    """
+
+    def __init__(self, am: Any, X: Array, y: np.ndarray, sample_weight: np.ndarray | None, dtype: np.dtype):
+        self.am, self.X, self.dtype = am, X, dtype
+        self.y_ndim = y.ndim
+        self._y = y.reshape(-1, 1) if y.ndim == 1 else y
+        self.n_samples, self.n_features = X.shape
+        self.n_outputs = self._y.shape[1]
+        self.total_weight = float(self.n_samples)
+        self._weights = None  # divided by their mean
+        if sample_weight is not None:
+            relative = sample_weight / sample_weight.max()  # their sum cannot overflow
+            self.total_weight = float(relative.sum()) * float(sample_weight.max())
+            self._weights = relative / relative.mean()
+
+    def measure(self, *, center: bool) -> tuple[Scaling, Scaling]:
+        """Scaling of X and of y."""
+        x = measure(row_blocks(self.X, self._weights, self.am.to_numpy), center=center, dtype=self.dtype)
+        y = measure(row_blocks(self._y, self._weights, np.asarray), center=center, dtype=self.dtype)
+        return x, y
+
+    def unscaled(self) -> tuple[Scaling, Scaling]:
+        """The scalings that change nothing."""
+        return identity(self.n_features), identity(self.n_outputs)
+
+    def batches(self, x_scaling: Scaling, y_scaling: Scaling, *, ones: bool, rows: int) -> Batches:
+        """The rows in standardized coordinates, at most `rows` at a time."""
+        am, dtype = self.am, self.X.dtype
+        y = standardize(self._y, y_scaling, self.dtype)
+        if not np.isfinite(y).all():
+            raise ValueError(
+                f"y has values of magnitude {np.abs(self._y).max():.3g}, beyond the range of {self.dtype.name}, the "
+                "dtype of X. Pass X as float64, or divide y by a constant."
+            )
+        weights = None if self._weights is None else am.from_numpy(self._weights.reshape(-1, 1), dtype)
+        return Batches(am, self.X, am.from_numpy(y, dtype), weights, x_scaling, ones=ones, rows=rows)

@@ -1,0 +1,47 @@
+"""The largest eigenvalue of a symmetric matrix known by its products: the curvature that limits the learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.linalg import eigh_tridiagonal
+
+Array = Any
+
+
+def largest_eigenvalue(
+    am: Any, product: Callable[[Array], Array], size: int, dtype: Any, *, rtol: float, max_products: int = 300
+) -> float:
+    """Largest eigenvalue, from below, by the Lanczos iteration (Golub and Van Loan, Matrix Computations, 10.1).
+
+    `product` returns the matrix times a vector in a buffer that may be overwritten. The residual of the Ritz pair,
+    which bounds its distance from an eigenvalue, is brought under `rtol` times the value; the start vector is random
+    and fixed. No reorthogonalization: losing orthogonality repeats eigenvalues and leaves the largest one as it is.
+    """
+    q = am.from_numpy(np.random.default_rng(0).standard_normal(size), dtype)
+    previous, stage = am.zeros((size,), dtype), am.empty((size,), dtype)
+    am.multiply(q, 1.0 / math.sqrt(am.dot(q, q, stage=stage)), out=q)
+    alphas: list[float] = []
+    betas: list[float] = []
+    value = 0.0
+    while len(alphas) < min(size, max_products):
+        w = product(q)
+        alphas.append(am.dot(q, w, stage=stage))
+        am.add_scaled(q, -alphas[-1], stage=stage, out=w)
+        if betas:
+            am.add_scaled(previous, -betas[-1], stage=stage, out=w)
+        beta = math.sqrt(am.dot(w, w, stage=stage))
+        if not math.isfinite(beta):
+            return float("inf")
+        last = len(alphas) - 1
+        values, vectors = eigh_tridiagonal(alphas, betas, select="i", select_range=(last, last))
+        value = float(values[0])
+        if beta * abs(vectors[-1, 0]) <= rtol * value or beta == 0.0:
+            break
+        betas.append(beta)
+        q, previous = previous, q
+        am.multiply(w, 1.0 / beta, out=q)
+    return max(value, 0.0)

@@ -1,0 +1,53 @@
+"""The one training loop: how far to advance before looking, and when to stop."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+class Engine(Protocol):
+    """Carries out iterations of an optimization."""
+
+    def advance(self, n_iter: int) -> list[float]:
+        """Do up to `n_iter` iterations and return their losses; after a loss that is not finite do no more."""
+        ...
+
+
+@dataclass(frozen=True)
+class Result:
+    """Why training ended."""
+
+    status: Literal["max_iter", "converged", "diverged"]
+
+
+def train(
+    engine: Engine, loss_curve: list[float], *, max_iter: int, tol: float | None, n_iter_no_change: int, verbose: int
+) -> Result:
+    """Advance `engine` by up to `max_iter` iterations, appending each loss to `loss_curve`.
+
+    With `tol`, training has converged when the last `n_iter_no_change` losses are none of them lower than the best one
+    before by more than `tol`. A loss above the first of the curve is never called converged. With `verbose` = k, every
+    k-th iteration is printed as the tutorials do: its number and its loss.
+    """
+    looks_at_every_iteration = tol is not None or verbose > 0
+    best_before = math.inf  # of the losses older than the last n_iter_no_change
+    for loss in loss_curve[:-n_iter_no_change]:
+        best_before = min(best_before, loss)
+    remaining = max_iter
+    while remaining:
+        losses = engine.advance(1 if looks_at_every_iteration else remaining)
+        remaining -= len(losses)
+        for loss in losses:
+            if verbose and len(loss_curve) % verbose == 0:
+                print(len(loss_curve), loss)
+            loss_curve.append(loss)
+        if not math.isfinite(loss_curve[-1]):
+            return Result("diverged")
+        if tol is not None and len(loss_curve) > n_iter_no_change:
+            best_before = min(best_before, loss_curve[-1 - n_iter_no_change])
+            recent = loss_curve[-n_iter_no_change:]
+            if min(recent) >= best_before - tol and recent[-1] <= loss_curve[0]:
+                return Result("converged")
+    return Result("max_iter")

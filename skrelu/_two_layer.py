@@ -1,0 +1,254 @@
+"""`TwoLayerReLURegressor`: input, one hidden layer of rectified linear units, linear output."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from skrelu._base import GradientRegressor
+from skrelu._batches import Batches
+from skrelu._network import TwoLayerNetwork
+from skrelu._optimizers import Adam
+from skrelu._plain import Minibatches, Penalty
+from skrelu._problem import Problem
+from skrelu._standardize import Scaling, fold_inputs, fold_outputs
+
+Array = Any
+
+
+class TwoLayerReLURegressor(GradientRegressor):
+    r"""Neural network with one hidden layer of rectified linear units, for regression.
+
+    With :math:`f(x) = \mathrm{relu}(x W_1 + b_1) W_2 + b_2`, sample weights :math:`s_i` with sum :math:`S`, and
+    :math:`\lambda` = `alpha` / S, it minimizes
+
+    .. math::
+
+        L = \frac{1}{2S} \sum_i s_i |f(x_i) - y_i|^2 + \frac{\lambda}{2} (|W_1|^2 + |W_2|^2)
+
+    or, with ``reduction="sum"``, :math:`\sum_i s_i |f(x_i) - y_i|^2 + \frac{\lambda}{2} (|W_1|^2 + |W_2|^2)`.
+    Intercepts are not penalized. With `standardize` all of this happens in standardized coordinates.
+
+    Parameters
+    ----------
+    hidden_layer_size : int, default=100
+        Number h of hidden units, at least 1.
+    solver : {"adam", "gd"}, default="adam"
+        "adam" trains on minibatches of `batch_size` rows; "gd" is gradient descent on all rows in each iteration, with
+        a constant learning rate.
+    learning_rate : float or "auto", default="auto"
+        The step, in (0, inf). "auto" is 0.01 for adam and, for gd, 1/L with L the largest eigenvalue of the
+        Gauss-Newton matrix of the objective at the initial weights; above about 2/L gradient descent diverges.
+    learning_rate_schedule : {"cosine", "constant"}, default="cosine"
+        For adam: whether `fit` brings the learning rate to 0 along half a cosine, step by step, or keeps it.
+    momentum : float, default=0.0
+        For gd: heavy-ball momentum, in [0, 1).
+    batch_size : int, default=128
+        For adam: rows of a minibatch, at least 1; at most all rows are taken.
+    max_iter : int or "auto", default="auto"
+        Number of passes over the rows, at least 1. "auto" is 500 for gd and, for adam, what makes
+        clip(200 n_samples / batch_size, 1500, 16000) steps (at least one pass).
+    alpha : float or "auto", default="auto"
+        Strength of the L2 penalty, in [0, inf). "auto" is 0 for gd; for adam the penalty follows the noise:
+        :math:`\lambda = \min(20 \min(e, 1) / S, 0.1)` with e a running mean over the minibatches of the mean squared
+        error (times 2 S for ``reduction="sum"``, so that both choices penalize alike).
+    fit_intercept : bool, default=True
+        Whether to fit the intercepts.
+    init : {"he_normal", "standard_normal"}, default="he_normal"
+        Initial weights, W1 drawn before W2: independent normal with mean 0 and variance 2 / (number of inputs of the
+        layer), or 1. Intercepts start at 0. With `standardize` these are the weights of the standardized problem.
+    standardize : bool, default=True
+        Centre X and y by their weighted mean and scale them by their weighted standard deviation (without intercepts:
+        scale by the root mean square, no centring) for training, and fold this into the coefficients.
+    reduction : {"mean", "sum"}, default="mean"
+        The constant of the objective, as above.
+    tol : float, default=None
+        If set, stop when none of the last `n_iter_no_change` losses is lower than the best before by more than `tol`.
+        In [0, inf), in units of the loss.
+    n_iter_no_change : int, default=10
+        See `tol`; at least 1.
+    warm_start : bool, default=False
+        Whether `fit` goes on where the last call ended. With a constant learning rate, ``fit`` of a then b iterations
+        equals one of a + b exactly; with the cosine schedule each call has a schedule of its own.
+    random_state : int, RandomState instance or None, default=None
+        For the initial weights and then the order of the rows.
+    verbose : int, default=0
+        Print number and loss of every `verbose`-th iteration.
+
+    Attributes
+    ----------
+    coefs_ : list of two arrays, of shapes (n_features, hidden_layer_size) and (hidden_layer_size, n_outputs)
+        The weights W1 and W2 for the raw X and y, in the dtype of X and where X lives.
+    intercepts_ : list of two arrays, of shapes (hidden_layer_size,) and (n_outputs,)
+        The intercepts b1 and b2; zeros without `fit_intercept`.
+    loss_curve_ : list of float
+        Loss without penalty of each iteration, of all calls that continued each other: for gd before the update, for
+        adam the weighted mean over the minibatches.
+    best_loss_ : float
+        The smallest of `loss_curve_`.
+    n_iter_ : int
+        Length of `loss_curve_`.
+    learning_rate_ : float
+        The learning rate that was used (before the schedule).
+    alpha_ : float
+        The strength of the penalty that was used; for adam and "auto" the last one.
+    n_outputs_ : int
+        Number of outputs.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X had any that are all strings.
+
+    See Also
+    --------
+    LinearGDRegressor : The model without hidden layer.
+    sklearn.neural_network.MLPRegressor : Any number of hidden layers.
+
+    Notes
+    -----
+    A pass over n rows of d features, with m outputs, costs about n h (4 d + 6 m) floating-point operations. Beyond X,
+    memory holds y, one batch of rows (for gd: one block) and a few copies of the parameters.
+
+    References
+    ----------
+    .. [1] K. He et al., Delving Deep into Rectifiers, ICCV 2015.
+    .. [2] D. P. Kingma and J. Ba, Adam: A Method for Stochastic Optimization, ICLR 2015.
+    .. [3] I. Loshchilov and F. Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR 2017.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skrelu import TwoLayerReLURegressor
+    >>> X, y = load_diabetes(return_X_y=True, scaled=False)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    >>> model = TwoLayerReLURegressor(random_state=0).fit(X_train, y_train)
+    >>> model.score(X_test, y_test) > 0.3
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **GradientRegressor._parameter_constraints,
+        "hidden_layer_size": [Interval(Integral, 1, None, closed="left")],
+        "solver": [StrOptions({"adam", "gd"})],
+        "learning_rate_schedule": [StrOptions({"cosine", "constant"})],
+        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "init": [StrOptions({"he_normal", "standard_normal"})],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+    }
+    _structure = ("hidden_layer_size", "fit_intercept", "standardize")
+    _coefficients = "_W1"
+    _curvature_rtol = 0.01
+
+    def __init__(
+        self,
+        hidden_layer_size: int = 100,
+        *,
+        solver: str = "adam",
+        learning_rate: Any = "auto",
+        learning_rate_schedule: str = "cosine",
+        momentum: float = 0.0,
+        batch_size: int = 128,
+        max_iter: Any = "auto",
+        alpha: Any = "auto",
+        fit_intercept: bool = True,
+        init: str = "he_normal",
+        standardize: bool = True,
+        reduction: str = "mean",
+        tol: float | None = None,
+        n_iter_no_change: int = 10,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: Any = 0,
+    ):
+        self.hidden_layer_size = hidden_layer_size
+        self.solver = solver
+        self.learning_rate = learning_rate
+        self.learning_rate_schedule = learning_rate_schedule
+        self.momentum = momentum
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.alpha = alpha
+        self.fit_intercept = fit_intercept
+        self.init = init
+        self.standardize = standardize
+        self.reduction = reduction
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _draw(self, rng: np.random.RandomState, n_features: int, n_outputs: int) -> list[np.ndarray]:
+        h, b = self.hidden_layer_size, self.fit_intercept
+        he = self.init == "he_normal"
+        W1 = rng.standard_normal((n_features, h)) * (math.sqrt(2.0 / n_features) if he else 1.0)
+        W2 = rng.standard_normal((h, n_outputs)) * (math.sqrt(2.0 / h) if he else 1.0)
+        return [np.concatenate([W1, np.zeros((int(b), h))]), W2, np.zeros(n_outputs * b)]
+
+    def _make_model(self, problem: Problem, rows: int) -> TwoLayerNetwork:
+        n, h, m = problem.n_features, self.hidden_layer_size, problem.n_outputs
+        return TwoLayerNetwork(problem.am, n, h, m, self.fit_intercept, rows, problem.X.dtype)
+
+    def _publish(self, parameters: list[np.ndarray], x: Scaling, y: Scaling, store: Any) -> None:
+        W1, W2, b2 = parameters
+        d = x.scale.shape[0]
+        W1, b1 = fold_inputs(W1[:d], W1[d] if self.fit_intercept else np.zeros(W1.shape[1]), x)
+        W2, b2 = fold_outputs(W2, b2 if self.fit_intercept else np.zeros(W2.shape[1]), y)
+        self.coefs_ = [store(W1), store(W2)]
+        self.intercepts_ = [store(b1), store(b2)]
+
+    def _evaluate(self, am: Any, X: Array, out: Array) -> None:
+        (W1, W2), (b1, b2) = self.coefs_, self.intercepts_
+        H = am.empty((X.shape[0], b1.shape[0]), out.dtype)
+        am.matmul(X, W1, out=H)
+        am.add(H, b1)
+        am.rectify(H)
+        am.matmul(H, W2, out=out)
+        am.add(out, b2)
+
+    @property
+    def _W1(self) -> Array:
+        return self.coefs_[0]
+
+    @property
+    def _width(self) -> int:
+        return self.n_outputs_ + self.coefs_[0].shape[1]
+
+    def _batch_rows(self, problem: Problem) -> int:
+        if self.solver == "adam":
+            return self.batch_size
+        return max(256, 2**19 // (problem.n_features + 3 * self.hidden_layer_size))
+
+    def _engine(self, model: Any, batches: Batches, problem: Problem, c: float, n_iter: int | None) -> tuple[Any, int]:
+        if self.solver == "gd":
+            engine: Any = self._gradient_descent(model, batches, problem, c)
+            return engine, n_iter or (500 if self.max_iter == "auto" else self.max_iter)
+        max_iter = self.max_iter
+        if max_iter == "auto":
+            steps = min(max(200 * problem.n_samples / self.batch_size, 1500), 16000)
+            max_iter = math.ceil(steps / batches.per_epoch)
+        has_horizon = self.learning_rate_schedule == "cosine" and n_iter is None
+        state, S = self._state, problem.total_weight
+        fixed = None if self.alpha == "auto" else float(self.alpha) / S
+        penalty = Penalty(model, fixed=fixed, c=c, total_weight=S)
+        penalty.mse, penalty.count = state["mse"], state["mse_count"]
+        engine = Minibatches(
+            model,
+            batches,
+            self._restore(Adam(model.am, model.theta)),
+            penalty,
+            c=c,
+            rate=0.01 if self.learning_rate == "auto" else float(self.learning_rate),
+            n_steps=max_iter * batches.per_epoch if has_horizon else None,
+            seed=state["seed"],
+            epoch=state["epoch"],
+        )
+        return engine, n_iter or max_iter
