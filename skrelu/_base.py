@@ -18,22 +18,15 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from skrelu._batches import Batches
 from skrelu._namespaces import check_fitted_namespace, follow, namespace_of, select
-from skrelu._optimizers import GradientDescent
-from skrelu._plain import FullBatch, Penalty
+from skrelu._plain import SCALE_REMEDY, Penalty
 from skrelu._problem import Problem
 from skrelu._standardize import Scaling, blocks_of
+from skrelu._state import check_resumable, new_state
 from skrelu._training import train
 
 Array = Any
 
-# Numbers in the buffers of a block of rows: about the size of a processor's second-level cache.
-_FIT_BLOCK = 2**19
-_PREDICT_BLOCK = 2**17
-
-_SCALE_REMEDY = (
-    "If it stays so, the numbers are too large for their dtype: use standardize=True, float64, or divide X and y by a "
-    "constant."
-)
+_PREDICT_BLOCK = 2**17  # numbers in the buffers of a block of rows, to stay within a processor's cache
 
 
 class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metaclass=ABCMeta):
@@ -55,11 +48,12 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
 
     _structure: ClassVar[tuple[str, ...]]  # parameters that a resumed fit must find unchanged
     _coefficients: ClassVar[str]  # a fitted array, to know the array library by
-    _curvature_rtol: ClassVar[float]  # how exactly learning_rate="auto" takes 1 / L
+    _curvature_rtol: ClassVar[float]  # of the residual; that of L is about its square
 
     alpha: Any
     fit_intercept: bool
     learning_rate: Any
+    learning_rate_: float
     max_iter: Any
     random_state: Any
     reduction: str
@@ -77,6 +71,24 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         """The model, with buffers for `rows` rows."""
 
     @abstractmethod
+    def _choose_engine(self, problem: Problem, *, single_iteration: bool) -> str:
+        """Which engine trains. It depends on nothing that may differ between calls that continue each other."""
+
+    @abstractmethod
+    def _batch_rows(self, problem: Problem, kind: str) -> int:
+        """Rows that are read at a time."""
+
+    @abstractmethod
+    def _make_engine(
+        self, kind: str, model: Any, batches: Batches, problem: Problem, c: float, horizon: int | None
+    ) -> Any:
+        """The engine; `horizon` is the number of steps of the whole run, None for a single iteration."""
+
+    @abstractmethod
+    def _iterations(self, problem: Problem, batches: Batches) -> int:
+        """`max_iter` as a number."""
+
+    @abstractmethod
     def _publish(self, parameters: list[np.ndarray], x: Scaling, y: Scaling, store: Any) -> None:
         """Set the coefficients, each passed through `store`."""
 
@@ -88,15 +100,6 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
     def _width(self) -> int:
         """Numbers that a row needs in the buffers of a block, apart from the row itself."""
         return self.n_outputs_
-
-    def _engine(self, model: Any, batches: Batches, problem: Problem, c: float, n_iter: int | None) -> tuple[Any, int]:
-        """The engine that trains, and for how many iterations: `n_iter`, or as many as the parameters say."""
-        engine = self._gradient_descent(model, batches, problem, c)
-        return engine, n_iter or self.max_iter
-
-    def _batch_rows(self, problem: Problem) -> int:
-        """Rows that are read at a time; by default blocks of the full batch."""
-        return max(256, _FIT_BLOCK // (problem.n_features + 2 * problem.n_outputs))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
@@ -224,154 +227,94 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         return Problem(am, X, am.to_numpy(y), sample_weight, dtype)
 
     def _run(self, X: Any, y: Any, sample_weight: Any, *, resume: bool, n_iter: int | None, method: str) -> None:
-        """One training run, from validation to fitted attributes."""
+        """One training run, from validation to fitted attributes; `n_iter` iterations if given."""
         resume = resume and hasattr(self, "_state")
         problem = self._validate(X, y, sample_weight, reset=not resume, method=method)
         if resume:
-            self._check_resumable(problem)
+            check_resumable(self._state, self, problem)
         else:
             self._start(problem)
-        state, am = self._state, problem.am
-        x, y_scaling = Scaling(*state["x_scaling"]), Scaling(*state["y_scaling"])
-        batches = problem.batches(x, y_scaling, ones=self.fit_intercept, rows=self._batch_rows(problem))
+        x, y_scaling = Scaling(*self._state["x_scaling"]), Scaling(*self._state["y_scaling"])
+        kind = self._choose_engine(problem, single_iteration=n_iter is not None)
+        rows = self._batch_rows(problem, kind)
+        batches = problem.batches(x, y_scaling, ones=self.fit_intercept, rows=rows)
         model = self._make_model(problem, batches.rows)
-        for view, value in zip(model.views(model.theta), state["parameters"], strict=True):
+        for view, value in zip(model.views(model.theta), self._state["parameters"], strict=True):
             view[...] = value
         with np.errstate(all="ignore"):  # what overflows ends as a loss that is not finite, and is reported
-            self._train(model, batches, problem, n_iter)
-        parameters = [am.to_numpy(view) for view in model.views(model.theta)]
-        self._publish(parameters, x, y_scaling, lambda a: self._stored(a, problem))
-
-    def _stored(self, a: np.ndarray, problem: Problem) -> Array:
-        """A coefficient, in the precision of X and where X lives."""
-        with np.errstate(over="ignore"):
-            rounded = a.astype(problem.dtype)
-        if not np.isfinite(rounded).all():
-            raise ValueError(
-                f"A coefficient for the raw X and y has magnitude {np.abs(a).max():.3g}, beyond the range of "
-                f"{problem.dtype.name}, the dtype of X. Pass X as float64, or divide X or y by a constant."
-            )
-        return problem.am.from_numpy(rounded, problem.X.dtype)
+            self._train(model, batches, problem, kind, n_iter)
+        parameters = [problem.am.to_numpy(view) for view in model.views(model.theta)]
+        self._publish(parameters, x, y_scaling, problem.stored)
 
     def _start(self, problem: Problem) -> None:
-        """Draw the model and make the state of training: what a later call needs in order to go on exactly.
-
-        It holds arrays, numbers and strings only, and is replaced, never written to.
-        """
-        x, y = problem.measure(center=self.fit_intercept) if self.standardize else problem.unscaled()
+        """Draw the model and make the state of training."""
+        scalings = problem.measure(center=self.fit_intercept) if self.standardize else problem.unscaled()
         rng = check_random_state(self.random_state)
         drawn = self._draw(rng, problem.n_features, problem.n_outputs)
         for a in drawn[1:] or drawn:
             if a.size:  # A constant output is its mean: its standardized model starts, and so stays, at zero.
-                a[..., y.constant] = 0.0
+                a[..., scalings[1].constant] = 0.0
         self.n_outputs_ = problem.n_outputs
         self.loss_curve_: list[float] = []
-        self._state: dict[str, Any] = {
-            "structure": {name: getattr(self, name) for name in self._structure},
-            "dtype": problem.dtype.name,
-            "y_ndim": problem.y_ndim,
-            "x_scaling": [x.shift, x.scale, x.constant],
-            "y_scaling": [y.shift, y.scale, y.constant],
-            "parameters": [problem.am.from_numpy(a, problem.X.dtype) for a in drawn],
-            "seed": int(rng.randint(np.iinfo(np.int32).max)),
-            "epoch": 0,
-            "optimizer": "",
-            "moments": [],
-            "step_count": 0,
-            "mse": 0.0,
-            "mse_count": 0,
-        }
+        seed = int(rng.randint(np.iinfo(np.int32).max))
+        self._state = new_state(self, problem, *scalings, drawn, seed)
 
-    def _check_resumable(self, problem: Problem) -> None:
-        """Raise ValueError, naming what changed, if the earlier fit cannot be continued."""
-        state = self._state
-        compared = [(name, state["structure"][name], getattr(self, name)) for name in self._structure]
-        compared.append(("the dtype of X", state["dtype"], problem.dtype.name))
-        compared.append(("the number of outputs", self.n_outputs_, problem.n_outputs))
-        compared.append(("the number of dimensions of y", state["y_ndim"], problem.y_ndim))
-        for name, before, now in compared:
-            if before != now:
-                raise ValueError(
-                    f"{type(self).__name__} cannot continue its earlier training: {name} was {before} and is {now}. "
-                    "Restore it, or start anew with fit and warm_start=False."
-                )
-
-    def _train(self, model: Any, batches: Batches, problem: Problem, n_iter: int | None) -> None:
+    def _train(self, model: Any, batches: Batches, problem: Problem, kind: str, n_iter: int | None) -> None:
         """Train `model` in place; set the state, and the attributes that tell how it went."""
         c = 1.0 if self.reduction == "mean" else 2.0 * problem.total_weight
-        engine, max_iter = self._engine(model, batches, problem, c, n_iter)
-        initial = model.am.to_numpy(model.theta).copy()
+        max_iter = n_iter or self._iterations(problem, batches)
+        horizon = None if n_iter else max_iter * batches.per_epoch
+        initial = model.theta * 1.0
+        engine = self._make_engine(kind, model, batches, problem, c, horizon)
+        continues = self._state["engine"]["name"] == engine.name
+        if self.learning_rate != "auto":
+            engine.rate = float(self.learning_rate)
+        else:
+            engine.rate = self.learning_rate_ if continues else engine.default_rate(self._curvature_rtol)
+        if continues:
+            engine.restore(self._state["engine"])
         loss_curve = list(self.loss_curve_)
         tol = self.tol if n_iter is None else None
         patience = getattr(self, "n_iter_no_change", 1)
         result = train(
             engine, loss_curve, max_iter=max_iter, tol=tol, n_iter_no_change=patience, verbose=int(self.verbose)
         )
+        engine.finish()
         if result.status == "diverged" or not model.am.is_finite(model.theta):
-            model.theta[...] = model.am.from_numpy(initial, model.theta.dtype)
+            model.theta[...] = initial
             raise ValueError(self._divergence_message(engine, len(loss_curve) - 1))
         if result.status == "max_iter" and tol is not None:
             warnings.warn(
                 f"{type(self).__name__} did not reach tol={tol} within max_iter={max_iter} iterations: the loss of the "
                 f"last one is {loss_curve[-1]:.3g}. Increase max_iter or tol, or set tol=None to ask for no tolerance.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         self.loss_curve_ = loss_curve
         self.best_loss_ = min(loss_curve)
         self.n_iter_ = len(loss_curve)
         self.learning_rate_ = engine.rate
         self.alpha_ = float(engine.penalty.strength) * problem.total_weight
-        optimizer, penalty = engine.optimizer, engine.penalty
         self._state = self._state | {
             "parameters": list(model.views(model.theta)),
             "epoch": engine.epoch,
-            "optimizer": optimizer.name,
-            "moments": optimizer.moments,
-            "step_count": optimizer.step_count,
-            "mse": float(penalty.mse),
-            "mse_count": penalty.count,
+            "engine": engine.state(),
         }
 
-    def _restore(self, optimizer: Any) -> Any:
-        """Give `optimizer` the moments of the state, if they are an optimizer's of its kind."""
-        if self._state["optimizer"] == optimizer.name and len(self._state["moments"]) == len(optimizer.moments):
-            optimizer.step_count = self._state["step_count"]
-            for mine, stored in zip(optimizer.moments, self._state["moments"], strict=True):
-                mine[...] = stored
-        return optimizer
-
-    def _gradient_descent(self, model: Any, batches: Batches, problem: Problem, c: float) -> FullBatch:
-        """The engine of gradient descent, with its rate: 1 / L at the initial weights for "auto"."""
+    def _penalty(self, model: Any, problem: Problem, c: float) -> Penalty:
+        """The L2 term with a fixed alpha; "auto" is none."""
         alpha = 0.0 if self.alpha == "auto" else float(self.alpha)
-        penalty = Penalty(model, fixed=alpha / problem.total_weight, c=c, total_weight=problem.total_weight)
-        optimizer = GradientDescent(model.am, model.theta, getattr(self, "momentum", 0.0))
-        engine = FullBatch(model, batches, self._restore(optimizer), penalty, c=c, epoch=self._state["epoch"])
-        if self.learning_rate != "auto":
-            engine.rate = float(self.learning_rate)
-        elif self._state["epoch"]:
-            engine.rate = self.learning_rate_
-        else:
-            curvature = engine.curvature(self._curvature_rtol)
-            if not np.isfinite(curvature):
-                raise ValueError(
-                    "learning_rate='auto' needs the curvature of the loss at the initial weights, which is not finite. "
-                    f"{_SCALE_REMEDY}"
-                )
-            engine.rate = 1.0 / curvature if curvature > 0.0 else 1.0
-        return engine
+        return Penalty(model, fixed=alpha / problem.total_weight, c=c, total_weight=problem.total_weight)
 
     def _divergence_message(self, engine: Any, iteration: int) -> str:
         message = (
             f"{type(self).__name__} diverged: the loss is not finite at iteration {iteration} with "
             f"learning_rate={engine.rate:.6g}. "
         )
-        if isinstance(engine, FullBatch):
-            with np.errstate(all="ignore"):
-                curvature = engine.curvature(0.01)
-            if np.isfinite(curvature) and curvature > 0.0 and engine.rate > 1.0 / curvature:
-                return message + (
-                    f"Gradient descent is stable up to about 2/L = {2.0 / curvature:.3g} at the start: choose "
-                    f"a smaller learning_rate, or 'auto' for 1/L = {1.0 / curvature:.3g}."
-                )
-        return message + f"Choose a smaller learning_rate. {_SCALE_REMEDY}"
+        curvature = engine.curvature(0.01) if engine.name == "gd" else np.inf
+        if np.isfinite(curvature) and engine.rate * curvature > 1.0:
+            return message + (
+                f"Gradient descent is stable up to about 2/L = {2.0 / curvature:.3g} at the initial weights: choose a "
+                f"smaller learning_rate, or 'auto' for 1/L = {1.0 / curvature:.3g}."
+            )
+        return message + f"Choose a smaller learning_rate. {SCALE_REMEDY}"

@@ -9,7 +9,12 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrelu._base import GradientRegressor
+from skrelu._batches import Batches
+from skrelu._closed_form import ClosedForm
+from skrelu._cost import closed_form_kind
 from skrelu._network import LinearModel
+from skrelu._optimizers import GradientDescent
+from skrelu._plain import FullBatch
 from skrelu._problem import Problem
 from skrelu._standardize import Scaling, fold_inputs, fold_outputs
 
@@ -54,6 +59,9 @@ class LinearGDRegressor(GradientRegressor):
         If set, stop when the loss has not fallen by more than `tol` in an iteration. In [0, inf), in units of the loss.
     warm_start : bool, default=False
         Whether `fit` goes on where the last call ended: ``fit`` of a then b iterations equals one of a + b.
+    precompute : "auto" or bool, default="auto"
+        Whether to compute all iterates at once from an eigendecomposition instead of iterating. "auto" does where it
+        costs less; False always iterates. The results agree to rounding.
     random_state : int, RandomState instance or None, default=None
         For the initial weights.
     verbose : int, default=0
@@ -112,11 +120,12 @@ class LinearGDRegressor(GradientRegressor):
         **GradientRegressor._parameter_constraints,
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "alpha": [Interval(Real, 0, None, closed="left")],
+        "precompute": ["boolean", StrOptions({"auto"})],
         "init": [StrOptions({"zeros", "uniform", "standard_normal"})],
     }
     _structure = ("fit_intercept", "standardize")
     _coefficients = "coef_"
-    _curvature_rtol = 1e-10
+    _curvature_rtol = 1e-9
 
     def __init__(
         self,
@@ -130,6 +139,7 @@ class LinearGDRegressor(GradientRegressor):
         reduction: str = "mean",
         tol: float | None = None,
         warm_start: bool = False,
+        precompute: Any = "auto",
         random_state: Any = None,
         verbose: Any = 0,
     ):
@@ -142,6 +152,7 @@ class LinearGDRegressor(GradientRegressor):
         self.reduction = reduction
         self.tol = tol
         self.warm_start = warm_start
+        self.precompute = precompute
         self.random_state = random_state
         self.verbose = verbose
 
@@ -156,6 +167,25 @@ class LinearGDRegressor(GradientRegressor):
 
     def _make_model(self, problem: Problem, rows: int) -> LinearModel:
         return LinearModel(problem.am, problem.n_features, problem.n_outputs, self.fit_intercept, rows, problem.X.dtype)
+
+    def _choose_engine(self, problem: Problem, *, single_iteration: bool) -> str:
+        if single_iteration or self.precompute is False:
+            return "plain"
+        return closed_form_kind(problem, self.fit_intercept, self.alpha > 0.0, forced=self.precompute is True)
+
+    def _batch_rows(self, problem: Problem, kind: str) -> int:
+        return problem.n_samples if kind == "wide" else max(256, 2**17 // (problem.n_features + problem.n_outputs))
+
+    def _make_engine(
+        self, kind: str, model: Any, batches: Batches, problem: Problem, c: float, horizon: int | None
+    ) -> Any:
+        penalty, epoch = self._penalty(model, problem, c), self._state["epoch"]
+        if kind == "plain":
+            return FullBatch(model, batches, GradientDescent(model.am, model.theta, 0.0), penalty, c=c, epoch=epoch)
+        return ClosedForm(model, batches, penalty, c=c, epoch=epoch, wide=kind == "wide")
+
+    def _iterations(self, problem: Problem, batches: Batches) -> int:
+        return self.max_iter
 
     def _publish(self, parameters: list[np.ndarray], x: Scaling, y: Scaling, store: Any) -> None:
         (W,) = parameters

@@ -17,7 +17,7 @@ so the gradient with respect to the prediction f(x_i) is::
 The penalty is not seen here: it is added to the gradient by the optimizer's caller.
 
 Parameters lie in one flat vector, `theta`, and their gradient in another, `gradient`; ``W1``, ``dW1`` and so on are
-views of these. The weights come first (`n_penalized` numbers), then the intercepts, which no penalty touches.
+views of these. The weights are contiguous, in the slice `weights`; no penalty touches the intercepts around them.
 """
 
 from __future__ import annotations
@@ -30,17 +30,13 @@ Array = Any
 class _Model:
     """What both models share: the flat vectors, and loss and curvature in terms of forward and backward pass."""
 
-    theta: Array
-    gradient: Array
-    n_penalized: int
+    weights: slice
 
-    def __init__(self, am: Any, n_parameters: int, n_outputs: int, rows: int, dtype: Any):
+    def __init__(self, am: Any, n_parameters: int, n_outputs: int, rows: int, dtype: Any) -> None:
         self.am, self.n_outputs = am, n_outputs
         self.theta = am.zeros((n_parameters,), dtype)
         self.gradient = am.zeros((n_parameters,), dtype)
-        self._E = am.empty((rows, n_outputs), dtype)
-        self._D = am.empty((rows, n_outputs), dtype)
-        self._stage = am.empty((rows, n_outputs), dtype)
+        self._F, self._D, self._stage = (am.empty((rows, n_outputs), dtype) for _ in range(3))
 
     def views(self, flat: Array) -> tuple[Array, ...]:
         raise NotImplementedError
@@ -56,12 +52,17 @@ class _Model:
 
     def loss_and_gradient(self, X: Array, y: Array, s: Array | None, c: float) -> Any:
         """Loss of the batch at `theta`; writes its gradient to `gradient`."""
-        r = X.shape[0]
-        E, D = self._E[:r, ...], self._D[:r, ...]
-        self.am.residual(self.forward(X), y, out=E)
-        self.am.weigh(E, s, c / r, out=D)
+        loss, D = self.loss(self.forward(X), y, s, c)
         self.backward(X, D)
-        return 0.5 * self.am.dot(E, D, stage=self._stage[:r, ...])
+        return loss
+
+    def loss(self, F: Array, y: Array, s: Array | None, c: float) -> tuple[Any, Array]:
+        """Loss of the predictions F and its gradient D; overwrites F."""
+        r = y.shape[0]
+        D = self._D[:r, ...]
+        self.am.residual(F, y, out=F)
+        self.am.weigh(F, s, c / r, out=D)
+        return 0.5 * self.am.dot(F, D, stage=self._stage[:r, ...]), D
 
     def curvature_product(self, X: Array, s: Array | None, c: float, direction: Array) -> Any:
         """Gauss-Newton matrix of the batch times `direction`, written to `gradient`; returns the quadratic form / 2.
@@ -100,36 +101,40 @@ class TwoLayerNetwork(_Model):
 
     def __init__(
         self, am: Any, n_features: int, n_hidden: int, n_outputs: int, fit_intercept: bool, rows: int, dtype: Any
-    ):
-        self.shape = (n_features + fit_intercept, n_hidden, n_outputs)
-        self.fit_intercept = fit_intercept
+    ) -> None:
         n_inputs = n_features + fit_intercept
-        n_parameters = (n_inputs + n_outputs) * n_hidden + fit_intercept * n_outputs
-        super().__init__(am, n_parameters, n_outputs, rows, dtype)
-        self.n_penalized = (n_features + n_outputs) * n_hidden
+        n_intercepts = fit_intercept * n_outputs
+        self.shape = (n_inputs, n_hidden, n_outputs)
+        self.fit_intercept = fit_intercept
+        super().__init__(am, n_intercepts + (n_outputs + n_inputs) * n_hidden, n_outputs, rows, dtype)
+        self.weights = slice(n_intercepts, n_intercepts + (n_outputs + n_features) * n_hidden)
+        self.outer = slice(0, n_intercepts + n_outputs * n_hidden)  # the parameters of the last layer
         self.W1, self.W2, self.b2 = self.views(self.theta)
         self.dW1, self.dW2, self.db2 = self.views(self.gradient)
-        self._H = am.empty((rows, n_hidden), dtype)
-        self._mask = am.empty((rows, n_hidden), dtype)
-        self._dZ = am.empty((rows, n_hidden), dtype)
-        self._F = am.empty((rows, n_outputs), dtype)
+        self._H, self._mask, self._dZ = (am.empty((rows, n_hidden), dtype) for _ in range(3))
         skips_dZ = n_outputs == 1 and rows * n_inputs + n_inputs * n_hidden < 2 * rows * n_hidden
         self._XD = am.empty((rows, n_inputs), dtype) if skips_dZ else None
         self._jvp: Array = None
 
     def views(self, flat: Array) -> tuple[Array, ...]:
-        """W1 (with b1 as last row), W2 and b2 as views of a flat vector laid out as W2, W1, b1, b2."""
-        d, h, m = self.shape
-        W2 = self.am.reshape(flat[: h * m], (h, m))
-        W1 = self.am.reshape(flat[h * m : h * m + d * h], (d, h))
-        return W1, W2, flat[h * m + d * h :]
+        """W1 (with b1 as last row), W2 and b2 as views of a flat vector laid out as b2, W2, W1, b1."""
+        n_inputs, h, m = self.shape
+        start, middle = self.outer.stop - m * h, self.outer.stop
+        W2 = self.am.reshape(flat[start:middle], (h, m))
+        W1 = self.am.reshape(flat[middle : middle + n_inputs * h], (n_inputs, h))
+        return W1, W2, flat[:start]
 
     def forward(self, X: Array) -> Array:
         """F (rows, m); keeps H and the mask for the backward pass."""
-        r, am = X.shape[0], self.am
-        H, mask, F = self._H[:r, ...], self._mask[:r, ...], self._F[:r, ...]
-        am.matmul(X, self.W1, out=H)
-        am.relu(H, mask=mask)
+        Z = self._H[: X.shape[0], ...]
+        self.am.matmul(X, self.W1, out=Z)
+        return self.forward_outer(Z)
+
+    def forward_outer(self, Z: Array) -> Array:
+        """F from Z: the part of the forward pass that does not see X."""
+        r, am = Z.shape[0], self.am
+        H, F = self._H[:r, ...], self._F[:r, ...]
+        am.relu(Z, mask=self._mask[:r, ...], out=H)
         am.matmul(H, self.W2, out=F)
         if self.fit_intercept:
             am.add(F, self.b2)
@@ -138,30 +143,43 @@ class TwoLayerNetwork(_Model):
     def backward(self, X: Array, D: Array) -> None:
         """Writes dW1, dW2 and db2 from D = dL/dF; `forward` must have seen the same X."""
         r, am = X.shape[0], self.am
-        H, mask = self._H[:r, ...], self._mask[:r, ...]
-        am.matmul_transposed(H, D, out=self.dW2)
+        if self._XD is None:
+            am.matmul_transposed(X, self.backward_outer(D), out=self.dW1)
+            return
+        self._backward_last_layer(D)
+        XD = self._XD[:r, ...]
+        am.multiply(X, D, out=XD)
+        am.matmul_transposed(XD, self._mask[:r, ...], out=self.dW1)
+        am.multiply(self.dW1, self.W2[:, 0], out=self.dW1)
+
+    def backward_outer(self, D: Array) -> Array:
+        """Writes dW2 and db2 and returns dZ: the part of the backward pass that does not see X."""
+        r = D.shape[0]
+        self._backward_last_layer(D)
+        dZ = self._dZ[:r, ...]
+        self.am.mask_backward(D, self.W2, self._mask[:r, ...], out=dZ)
+        return dZ
+
+    def _backward_last_layer(self, D: Array) -> None:
+        self.am.matmul_transposed(self._H[: D.shape[0], ...], D, out=self.dW2)
         if self.fit_intercept:
-            am.sum_rows(D, out=self.db2)
-        if self._XD is not None:
-            XD = self._XD[:r, ...]
-            am.multiply(X, D, out=XD)
-            am.matmul_transposed(XD, mask, out=self.dW1)
-            am.multiply(self.dW1, self.W2[:, 0], out=self.dW1)
-        else:
-            dZ = self._dZ[:r, ...]
-            am.mask_backward(D, self.W2, mask, out=dZ)
-            am.matmul_transposed(X, dZ, out=self.dW1)
+            self.am.sum_rows(D, out=self.db2)
 
     def forward_derivative(self, X: Array, direction: Array) -> Array:
         """d/dt f at theta + t direction: (mask * (X V1 + v1)) W2 + H V2 + v2, with H and mask kept by `forward`."""
-        r, am = X.shape[0], self.am
+        XV1 = self._dZ[: X.shape[0], ...]
+        self.am.matmul(X, self.views(direction)[0], out=XV1)
+        return self.outer_derivative(XV1, direction)
+
+    def outer_derivative(self, XV1: Array, direction: Array) -> Array:
+        """The same from X V1 + v1, which it overwrites."""
+        r, am = XV1.shape[0], self.am
         if self._jvp is None:
             self._jvp = am.empty(self._F.shape, self._F.dtype)
-        V1, V2, v2 = self.views(direction)
-        dH, dF, F = self._dZ[:r, ...], self._jvp[:r, ...], self._F[:r, ...]
-        am.matmul(X, V1, out=dH)
-        am.multiply(dH, self._mask[:r, ...], out=dH)
-        am.matmul(dH, self.W2, out=dF)
+        _, V2, v2 = self.views(direction)
+        dF, F = self._jvp[:r, ...], self._F[:r, ...]
+        am.multiply(XV1, self._mask[:r, ...], out=XV1)
+        am.matmul(XV1, self.W2, out=dF)
         am.matmul(self._H[:r, ...], V2, out=F)
         am.add(dF, F)
         if self.fit_intercept:
@@ -175,13 +193,12 @@ class LinearModel(_Model):
     X ends in a column of ones, so that b, as the last row of W, is part of the matrix products.
     """
 
-    def __init__(self, am: Any, n_features: int, n_outputs: int, fit_intercept: bool, rows: int, dtype: Any):
+    def __init__(self, am: Any, n_features: int, n_outputs: int, fit_intercept: bool, rows: int, dtype: Any) -> None:
         self.shape = (n_features + fit_intercept, n_outputs)
         super().__init__(am, self.shape[0] * n_outputs, n_outputs, rows, dtype)
-        self.n_penalized = n_features * n_outputs
+        self.weights = slice(0, n_features * n_outputs)
         (self.W,) = self.views(self.theta)
         (self.dW,) = self.views(self.gradient)
-        self._F = am.empty((rows, n_outputs), dtype)
 
     def views(self, flat: Array) -> tuple[Array, ...]:
         """W, with b as its last row, as a view of a flat vector."""

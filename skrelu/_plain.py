@@ -12,6 +12,21 @@ from skrelu._spectrum import largest_eigenvalue
 
 Array = Any
 
+SCALE_REMEDY = (
+    "If it stays so, the numbers are too large for their dtype: use standardize=True, float64, or divide X and y by a "
+    "constant."
+)
+
+
+def stable_rate(curvature: float) -> float:
+    """1 / L, the rate at which no step of gradient descent overshoots; 1 where the loss is flat."""
+    if not math.isfinite(curvature):
+        raise ValueError(
+            "learning_rate='auto' needs the curvature of the loss at the initial weights, which is not finite. "
+            + SCALE_REMEDY
+        )
+    return 1.0 / curvature if curvature > 0.0 else 1.0
+
 
 class Penalty:
     """The factor lambda of the L2 term ``lambda / 2 |weights|^2``, and its gradient.
@@ -30,9 +45,8 @@ class Penalty:
         self.strength: Any = 0.0 if fixed is None else fixed
         self.mse: Any = 0.0
         self.count = 0
-        k = model.n_penalized
-        self._weights, self._gradient = model.theta[:k], model.gradient[:k]
-        self._stage = None if fixed == 0.0 else model.am.empty((k,), model.theta.dtype)
+        self._weights, self._gradient = model.theta[model.weights], model.gradient[model.weights]
+        self._stage = None if fixed == 0.0 else model.am.empty(self._gradient.shape, model.theta.dtype)
 
     def observe(self, loss: Any) -> None:
         """Take in the loss of a batch."""
@@ -45,17 +59,14 @@ class Penalty:
 
     def add_gradient(self) -> None:
         """gradient += lambda weights."""
-        self.add_product(self._weights)
-
-    def add_product(self, direction: Array) -> None:
-        """gradient += lambda (the weights' part of `direction`)."""
         if self._stage is not None:
-            direction = direction[: self._model.n_penalized]
-            self._model.am.add_scaled(direction, self.strength, stage=self._stage, out=self._gradient)
+            self._model.am.add_scaled(self._weights, self.strength, stage=self._stage, out=self._gradient)
 
 
 class FullBatch:
     """Gradient descent: one step an iteration, along the gradient of all rows, taken block by block."""
+
+    name, can_go_back = "gd", False
 
     def __init__(self, model: Any, batches: Batches, optimizer: Any, penalty: Penalty, *, c: float, epoch: int):
         self.model, self.batches, self.optimizer, self.penalty = model, batches, optimizer, penalty
@@ -73,16 +84,30 @@ class FullBatch:
             self.epoch += 1
         return losses
 
-    def curvature(self, rtol: float) -> float:
-        """L, the largest eigenvalue of the objective's Gauss-Newton matrix at theta, from below to `rtol`."""
-        am, theta = self.model.am, self.model.theta
-        return largest_eigenvalue(am, self._curvature_product, theta.shape[0], theta.dtype, rtol=rtol)
+    def default_rate(self, rtol: float) -> float:
+        return stable_rate(self.curvature(rtol))
 
-    def _curvature_product(self, direction: Array) -> Array:
-        """Gauss-Newton matrix of the objective at theta, times `direction`, in the buffer of the gradient."""
-        self._over_blocks(lambda X, y, s: self.model.curvature_product(X, s, self.c, direction))
-        self.penalty.add_product(direction)
-        return self.model.gradient
+    def curvature(self, rtol: float) -> float:
+        """L, the largest eigenvalue of the Gauss-Newton matrix at theta plus lambda; `rtol` as `largest_eigenvalue`."""
+        am, model = self.model.am, self.model
+
+        def product(direction: Array) -> Array:
+            self._over_blocks(lambda X, y, s: model.curvature_product(X, s, self.c, direction))
+            return model.gradient
+
+        return self.penalty.strength + largest_eigenvalue(
+            am, product, model.theta.shape[0], model.theta.dtype, rtol=rtol
+        )
+
+    def state(self) -> dict[str, Any]:
+        return _optimizer_state(self.optimizer)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on with the optimizer's moments of an earlier run."""
+        _restore_optimizer(self.optimizer, state)
+
+    def finish(self) -> None:
+        """Nothing: the model is where the iterations are carried out."""
 
     def _over_blocks(self, compute: Callable[[Array, Array, Array | None], Any]) -> float:
         """Mean over all rows of what `compute` returns for a block and, in `gradient`, of what it leaves there."""
@@ -106,6 +131,7 @@ class Minibatches:
     `n_steps` is the horizon of the cosine schedule, or None for a constant rate.
     """
 
+    name, can_go_back = "adam", False
     _steps_between_looks = 32  # at the loss, to stop soon after it is not finite; a look waits for a GPU
 
     def __init__(
@@ -116,15 +142,28 @@ class Minibatches:
         penalty: Penalty,
         *,
         c: float,
-        rate: float,
         n_steps: int | None,
         seed: int,
         epoch: int,
     ):
         self.model, self.batches, self.optimizer, self.penalty = model, batches, optimizer, penalty
-        self.c, self.rate, self.n_steps = c, rate, n_steps
+        self.c, self.rate, self.n_steps = c, 0.0, n_steps
         self.seed, self.epoch = seed, epoch
         self._step = 0
+
+    def default_rate(self, rtol: float) -> float:
+        return 0.01
+
+    def state(self) -> dict[str, Any]:
+        return _optimizer_state(self.optimizer) | {"mse": float(self.penalty.mse), "mse_count": self.penalty.count}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on with the optimizer's moments and the penalty's error of an earlier run."""
+        if _restore_optimizer(self.optimizer, state):
+            self.penalty.mse, self.penalty.count = state["mse"], state["mse_count"]
+
+    def finish(self) -> None:
+        """Nothing: the model is where the iterations are carried out."""
 
     def advance(self, n_iter: int) -> list[float]:
         losses: list[float] = []
@@ -149,3 +188,17 @@ class Minibatches:
             self.optimizer.step(model.theta, model.gradient, rate)
             self._step += 1
         return float(total)
+
+
+def _optimizer_state(optimizer: Any) -> dict[str, Any]:
+    return {"name": optimizer.name, "moments": optimizer.moments, "step_count": optimizer.step_count}
+
+
+def _restore_optimizer(optimizer: Any, state: dict[str, Any]) -> bool:
+    """Give `optimizer` the moments in `state` if they are of its kind; return whether they were."""
+    if state["name"] != optimizer.name or len(state["moments"]) != len(optimizer.moments):
+        return False
+    optimizer.step_count = state.get("step_count", 0)
+    for mine, stored in zip(optimizer.moments, state["moments"], strict=True):
+        mine[...] = stored
+    return True

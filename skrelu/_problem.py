@@ -59,3 +59,14 @@ class Problem:
             )
         weights = None if self._weights is None else am.from_numpy(self._weights.reshape(-1, 1), dtype)
         return Batches(am, self.X, am.from_numpy(y, dtype), weights, x_scaling, ones=ones, rows=rows)
+
+    def stored(self, a: np.ndarray) -> Array:
+        """A coefficient, rounded to the precision of X and where X lives."""
+        with np.errstate(over="ignore"):
+            rounded = a.astype(self.dtype)
+        if not np.isfinite(rounded).all():
+            raise ValueError(
+                f"A coefficient for the raw X and y has magnitude {np.abs(a).max():.3g}, beyond the range of "
+                f"{self.dtype.name}, the dtype of X. Pass X as float64, or divide X or y by a constant."
+            )
+        return self.am.from_numpy(rounded, self.X.dtype)

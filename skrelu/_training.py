@@ -10,8 +10,14 @@ from typing import Literal, Protocol
 class Engine(Protocol):
     """Carries out iterations of an optimization."""
 
+    can_go_back: bool  # whether iterations cost next to nothing and can be undone
+
     def advance(self, n_iter: int) -> list[float]:
         """Do up to `n_iter` iterations and return their losses; after a loss that is not finite do no more."""
+        ...
+
+    def go_back(self, n_iter: int) -> None:
+        """Undo the last `n_iter` iterations; only asked for where `can_go_back`."""
         ...
 
 
@@ -31,23 +37,24 @@ def train(
     before by more than `tol`. A loss above the first of the curve is never called converged. With `verbose` = k, every
     k-th iteration is printed as the tutorials do: its number and its loss.
     """
-    looks_at_every_iteration = tol is not None or verbose > 0
-    best_before = math.inf  # of the losses older than the last n_iter_no_change
-    for loss in loss_curve[:-n_iter_no_change]:
-        best_before = min(best_before, loss)
+    looks = tol is not None or verbose > 0
+    stride = 1 if looks and not engine.can_go_back else max_iter
+    best_before = min(loss_curve[:-n_iter_no_change], default=math.inf)  # the last n_iter_no_change left out
     remaining = max_iter
     while remaining:
-        losses = engine.advance(1 if looks_at_every_iteration else remaining)
+        losses = engine.advance(min(stride, remaining))
         remaining -= len(losses)
-        for loss in losses:
+        for done, loss in enumerate(losses, start=1):
             if verbose and len(loss_curve) % verbose == 0:
                 print(len(loss_curve), loss)
             loss_curve.append(loss)
-        if not math.isfinite(loss_curve[-1]):
-            return Result("diverged")
-        if tol is not None and len(loss_curve) > n_iter_no_change:
-            best_before = min(best_before, loss_curve[-1 - n_iter_no_change])
-            recent = loss_curve[-n_iter_no_change:]
-            if min(recent) >= best_before - tol and recent[-1] <= loss_curve[0]:
-                return Result("converged")
+            if not math.isfinite(loss):
+                return Result("diverged")
+            if tol is not None and len(loss_curve) > n_iter_no_change:
+                best_before = min(best_before, loss_curve[-1 - n_iter_no_change])
+                recent = loss_curve[-n_iter_no_change:]
+                if min(recent) >= best_before - tol and loss <= loss_curve[0]:
+                    if done < len(losses):
+                        engine.go_back(len(losses) - done)
+                    return Result("converged")
     return Result("max_iter")

@@ -11,10 +11,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrelu._base import GradientRegressor
 from skrelu._batches import Batches
+from skrelu._cost import sample_space_kind
 from skrelu._network import TwoLayerNetwork
-from skrelu._optimizers import Adam
-from skrelu._plain import Minibatches, Penalty
+from skrelu._optimizers import Adam, GradientDescent
+from skrelu._plain import FullBatch, Minibatches, Penalty
 from skrelu._problem import Problem
+from skrelu._sample_space import SampleSpace
 from skrelu._standardize import Scaling, fold_inputs, fold_outputs
 
 Array = Any
@@ -74,6 +76,9 @@ class TwoLayerReLURegressor(GradientRegressor):
     warm_start : bool, default=False
         Whether `fit` goes on where the last call ended. With a constant learning rate, ``fit`` of a then b iterations
         equals one of a + b exactly; with the cosine schedule each call has a schedule of its own.
+    precompute : "auto" or bool, default="auto"
+        For gd: whether to iterate with the Gram matrix of the rows of X instead of X, which is faster for n_samples
+        less than about 2 n_features. "auto" does where it costs less; False never does. The results agree to rounding.
     random_state : int, RandomState instance or None, default=None
         For the initial weights and then the order of the rows.
     verbose : int, default=0
@@ -140,12 +145,13 @@ class TwoLayerReLURegressor(GradientRegressor):
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "precompute": ["boolean", StrOptions({"auto"})],
         "init": [StrOptions({"he_normal", "standard_normal"})],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
     }
     _structure = ("hidden_layer_size", "fit_intercept", "standardize")
     _coefficients = "_W1"
-    _curvature_rtol = 0.01
+    _curvature_rtol = 1e-5
 
     def __init__(
         self,
@@ -165,6 +171,7 @@ class TwoLayerReLURegressor(GradientRegressor):
         tol: float | None = None,
         n_iter_no_change: int = 10,
         warm_start: bool = False,
+        precompute: Any = "auto",
         random_state: Any = None,
         verbose: Any = 0,
     ):
@@ -183,6 +190,7 @@ class TwoLayerReLURegressor(GradientRegressor):
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
         self.warm_start = warm_start
+        self.precompute = precompute
         self.random_state = random_state
         self.verbose = verbose
 
@@ -222,33 +230,40 @@ class TwoLayerReLURegressor(GradientRegressor):
     def _width(self) -> int:
         return self.n_outputs_ + self.coefs_[0].shape[1]
 
-    def _batch_rows(self, problem: Problem) -> int:
+    def _choose_engine(self, problem: Problem, *, single_iteration: bool) -> str:
         if self.solver == "adam":
+            return "minibatches"
+        if single_iteration or self.precompute is False:
+            return "plain"
+        return sample_space_kind(problem, self.hidden_layer_size, forced=self.precompute is True)
+
+    def _batch_rows(self, problem: Problem, kind: str) -> int:
+        if kind == "minibatches":
             return self.batch_size
+        if kind == "sample_space":
+            return problem.n_samples
         return max(256, 2**19 // (problem.n_features + 3 * self.hidden_layer_size))
 
-    def _engine(self, model: Any, batches: Batches, problem: Problem, c: float, n_iter: int | None) -> tuple[Any, int]:
+    def _make_engine(
+        self, kind: str, model: Any, batches: Batches, problem: Problem, c: float, horizon: int | None
+    ) -> Any:
+        epoch = self._state["epoch"]
+        if kind == "minibatches":
+            fixed = None if self.alpha == "auto" else float(self.alpha) / problem.total_weight
+            penalty = Penalty(model, fixed=fixed, c=c, total_weight=problem.total_weight)
+            n_steps = horizon if self.learning_rate_schedule == "cosine" else None
+            seed, optimizer = self._state["seed"], Adam(model.am, model.theta)
+            return Minibatches(model, batches, optimizer, penalty, c=c, n_steps=n_steps, seed=seed, epoch=epoch)
+        penalty = self._penalty(model, problem, c)
+        if kind == "sample_space":
+            return SampleSpace(model, batches, penalty, c=c, epoch=epoch, momentum=float(self.momentum))
+        descent = GradientDescent(model.am, model.theta, self.momentum)
+        return FullBatch(model, batches, descent, penalty, c=c, epoch=epoch)
+
+    def _iterations(self, problem: Problem, batches: Batches) -> int:
+        if self.max_iter != "auto":
+            return self.max_iter
         if self.solver == "gd":
-            engine: Any = self._gradient_descent(model, batches, problem, c)
-            return engine, n_iter or (500 if self.max_iter == "auto" else self.max_iter)
-        max_iter = self.max_iter
-        if max_iter == "auto":
-            steps = min(max(200 * problem.n_samples / self.batch_size, 1500), 16000)
-            max_iter = math.ceil(steps / batches.per_epoch)
-        has_horizon = self.learning_rate_schedule == "cosine" and n_iter is None
-        state, S = self._state, problem.total_weight
-        fixed = None if self.alpha == "auto" else float(self.alpha) / S
-        penalty = Penalty(model, fixed=fixed, c=c, total_weight=S)
-        penalty.mse, penalty.count = state["mse"], state["mse_count"]
-        engine = Minibatches(
-            model,
-            batches,
-            self._restore(Adam(model.am, model.theta)),
-            penalty,
-            c=c,
-            rate=0.01 if self.learning_rate == "auto" else float(self.learning_rate),
-            n_steps=max_iter * batches.per_epoch if has_horizon else None,
-            seed=state["seed"],
-            epoch=state["epoch"],
-        )
-        return engine, n_iter or max_iter
+            return 500
+        steps = min(max(200 * problem.n_samples / self.batch_size, 1500), 16000)
+        return math.ceil(steps / batches.per_epoch)

@@ -72,10 +72,10 @@ class GenericArrayModule:
         """out = the sum of the rows of A."""
         out[...] = self.xp.sum(A, axis=0)
 
-    def relu(self, Z: Array, mask: Array) -> None:
-        """Z = max(Z, 0) in place; mask = 1 where Z was positive, else 0, in the dtype of Z."""
+    def relu(self, Z: Array, mask: Array, out: Array) -> None:
+        """out = max(Z, 0); mask = 1 where Z is positive, else 0, in the dtype of Z; `out` may be Z."""
         mask[...] = self.xp.astype(Z > 0, Z.dtype)
-        Z[...] = Z * mask
+        out[...] = Z * mask
 
     def rectify(self, Z: Array) -> None:
         """Z = max(Z, 0), in place."""

@@ -1,0 +1,206 @@
+"""Gradient descent on the linear model without the loop: all iterates and losses from one eigendecomposition.
+
+Let H = V diag(l) V^T be the Hessian of the penalized objective and g the gradient at the start theta_0. Then t steps
+theta <- theta - eta gradient end at ::
+
+    theta_t = theta_0 - V phi_t(l) V^T g        phi_t(l) = (1 - (1 - eta l)^t) / l,  eta t for l = 0
+
+so the work does not depend on t. phi_t is computed with expm1 and log1p, without cancellation. The loss (without
+penalty) is a quadratic function, expanded around a point theta_* near the end of the path, where it and its gradient
+g_* are computed from the data. In modes, theta_t - theta_* = V (f_t * V^T g), and with G_0 the Hessian without
+penalty ::
+
+    L_t = L_* + f_t . a + f_t^T N f_t / 2       a = rows of (V^T g_*) . (V^T g),  N = (V^T G_0 V) * (V^T g)(V^T g)^T
+
+Without penalty N is diagonal and g_* is zero but for rounding, so the terms are not negative and nothing cancels.
+theta_* does not depend on how many iterations are asked for: modes that contract are taken to their limit
+(f_t = (1 - eta l)^t / l), others stay at the start (f_t = -phi_t). So a run continued is the same as a run at once.
+
+With more columns than rows and no penalty the same is done with the eigenvectors U of the n x n matrix
+R R^T, R = sqrt(c s / n) X: the scaled residual R theta - sqrt(c s / n) y is multiplied by (1 - eta l)^t in each mode,
+and theta_t = theta_0 - R^T U phi_t(l) U^T (residual at the start).
+
+Everything is NumPy in float64, whatever the precision of X: what is decomposed is small.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from skrelu._batches import Batches
+from skrelu._fingerprint import fingerprint
+from skrelu._plain import Penalty, stable_rate
+
+_CHUNK = 1024  # iterations whose losses are computed together, at multiples of it whatever is asked for
+_SETTLES = 1e-8  # modes that contract by more than this in an iteration are expanded around their limit
+
+
+class ClosedForm:
+    """Engine that knows every iterate of gradient descent on a `LinearModel`."""
+
+    name, can_go_back = "gd", True
+
+    def __init__(self, model: Any, batches: Batches, penalty: Penalty, *, c: float, epoch: int, wide: bool) -> None:
+        self.model, self.batches, self.penalty = model, batches, penalty
+        self.c, self.epoch, self.rate = c, epoch, 0.0
+        self._wide = wide
+        self._decompose()
+        self._origin, self._t = _float64(model, model.theta).reshape(model.shape).copy(), 0
+        self._prepared = False
+
+    def default_rate(self, rtol: float) -> float:
+        return stable_rate(self.curvature(rtol))
+
+    def curvature(self, rtol: float) -> float:
+        """L, the largest eigenvalue of the Hessian without penalty plus lambda; exact whatever `rtol`."""
+        if self._penalized.any():
+            return float(self.penalty.strength + np.linalg.eigvalsh(self._unpenalized)[-1])
+        return float(self._values[-1])
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from the start of an earlier run, if it was on the same problem at the same rate."""
+        stored = state.get("closed_form")
+        if stored is not None and stored["problem"] == self._fingerprint():
+            self._origin, self._t = stored["origin"], stored["iterations"]
+
+    def state(self) -> dict[str, Any]:
+        stored = {"origin": self._origin, "iterations": self._t, "problem": self._fingerprint()}
+        return {"name": "gd", "moments": [], "closed_form": stored}
+
+    def advance(self, n_iter: int) -> list[float]:
+        """Losses of the next `n_iter` iterations, ending with the first that is not finite."""
+        if not self._prepared:
+            self._prepare()
+        losses: list[float] = []
+        while len(losses) < n_iter:
+            start = self._t - self._t % _CHUNK
+            chunk = self._losses(np.arange(start, start + _CHUNK))[self._t - start :][: n_iter - len(losses)]
+            finite = np.isfinite(chunk)
+            if not finite.all():
+                chunk = chunk[: int(np.argmin(finite)) + 1]
+            losses += chunk.tolist()
+            self._t += len(chunk)
+            if not finite.all():
+                break
+        self.epoch += len(losses)
+        return losses
+
+    def go_back(self, n_iter: int) -> None:
+        """Undo the last `n_iter` iterations."""
+        self._t -= n_iter
+        self.epoch -= n_iter
+
+    def finish(self) -> None:
+        """Put the current iterate into the model."""
+        theta = self._origin - self._expand(_phi(self._values, self.rate, self._t)[:, None] * self._start_modes())
+        self.model.theta[...] = self.model.am.from_numpy(theta.reshape(-1), self.model.theta.dtype)
+
+    def _decompose(self) -> None:
+        """Eigenvalues and eigenvectors, from one pass over the rows."""
+        columns = self.model.shape[0]
+        hessian, self._moment, self._y_square = np.zeros((columns, columns)), np.zeros(self.model.shape), 0.0
+        if self._wide:
+            self._R, self._y = next(self._rows())
+            hessian = self._R @ self._R.T
+        else:
+            for R, y in self._rows():
+                hessian += R.T @ R
+                self._moment += R.T @ y
+                self._y_square += float(np.vdot(y, y))
+        self._unpenalized = hessian
+        self._penalized = np.full(len(hessian), float(self.penalty.strength))
+        self._penalized[self.model.weights.stop // self.model.n_outputs :] = 0.0  # the intercept
+        if self._wide:
+            self._penalized = np.zeros(len(hessian))
+        if not np.isfinite(hessian).all():
+            self._values, self._vectors = np.full(len(hessian), np.inf), np.eye(len(hessian))
+            return
+        values, self._vectors = np.linalg.eigh(hessian + np.diag(self._penalized))
+        self._values = np.maximum(values, 0.0)  # rounding makes zeros negative
+
+    def _rows(self) -> Any:
+        """Blocks of R = sqrt(c s / n) X and of y with the same factor, in float64."""
+        for X, y, s in self.batches.in_order():
+            factor: Any = math.sqrt(self.c / self.batches.n_samples)
+            if s is not None:
+                factor = factor * np.sqrt(_float64(self.model, s))
+            yield _float64(self.model, X) * factor, _float64(self.model, y) * factor
+
+    def _start_modes(self) -> np.ndarray:
+        """V^T g, or U^T residual for wide data, at the origin."""
+        if self._wide:
+            return self._vectors.T @ (self._R @ self._origin - self._y)
+        gradient = self._unpenalized @ self._origin + self._penalized[:, None] * self._origin - self._moment
+        return self._vectors.T @ gradient
+
+    def _expand(self, modes: np.ndarray) -> np.ndarray:
+        theta = self._vectors @ modes
+        return self._R.T @ theta if self._wide else theta
+
+    def _prepare(self) -> None:
+        """The coefficients of the losses."""
+        modes, values = self._start_modes(), self._values
+        if self._wide:
+            self._limit = np.ones(len(values), dtype=bool)
+            self._divisor, self._base, self._linear = np.ones(len(values)), 0.0, np.zeros(len(values))
+            self._square, self._cross = np.square(modes).sum(axis=1), None
+        else:
+            self._limit = np.abs(1.0 - self.rate * values) <= 1.0 - _SETTLES
+            self._divisor = np.where(self._limit, values, 1.0)
+            anchor = self._origin - self._vectors @ (np.where(self._limit, 1.0 / self._divisor, 0.0)[:, None] * modes)
+            self._base, gradient = self._loss_and_gradient(anchor)
+            self._linear = ((self._vectors.T @ gradient) * modes).sum(axis=1)
+            self._square, self._cross = values * np.square(modes).sum(axis=1), None
+            if self._penalized.any():
+                self._cross = (self._vectors.T @ self._unpenalized @ self._vectors) * (modes @ modes.T)
+        self._active = np.square(modes).sum(axis=1) > 0.0
+        self._prepared = True
+
+    def _losses(self, t: np.ndarray) -> np.ndarray:
+        """Losses before the updates `t`."""
+        f = np.empty((len(t), len(self._values)))
+        contracting, rest = self._limit, ~self._limit
+        f[:, contracting] = _power(self._values[contracting], self.rate, t[:, None]) / self._divisor[contracting]
+        f[:, rest] = -_phi(self._values[rest], self.rate, t[:, None])
+        f[:, ~self._active] = 0.0  # a mode that is not there cannot grow
+        curved = np.square(f) @ self._square if self._cross is None else np.einsum("tk,tk->t", f @ self._cross, f)
+        return np.maximum(self._base + f @ self._linear + 0.5 * curved, 0.0)
+
+    def _loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """Loss without penalty and its gradient, from the rows."""
+        loss, gradient = 0.0, np.zeros_like(theta)
+        for R, y in self._rows():
+            e = R @ theta - y
+            loss += 0.5 * float(np.vdot(e, e))
+            gradient += R.T @ e
+        return loss, gradient
+
+    def _fingerprint(self) -> str:
+        """Names the problem: two runs with the same are the same run."""
+        data = (self._R, self._y) if self._wide else (self._unpenalized, self._moment, self._y_square)
+        return fingerprint(*data, self._penalized, self.rate)
+
+
+def _float64(model: Any, a: Any) -> np.ndarray:
+    return np.asarray(model.am.to_numpy(a), dtype=np.float64)
+
+
+def _power(values: np.ndarray, rate: float, t: Any) -> np.ndarray:
+    """(1 - rate values)^t."""
+    x = rate * values
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        size = np.exp(t * np.where(x < 1.0, np.log1p(-x), np.log(np.abs(1.0 - x))))
+    size = np.where((x == 1.0) & (t == 0), 1.0, size)
+    return np.where((x > 1.0) & (t % 2 == 1), -size, size)
+
+
+def _phi(values: np.ndarray, rate: float, t: Any) -> np.ndarray:
+    """(1 - (1 - rate values)^t) / values; rate t for values of 0."""
+    x = rate * values
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        small = -np.expm1(t * np.log1p(-x)) / values
+        large = (1.0 - _power(values, rate, t)) / values
+    return np.where(values == 0.0, rate * t, np.where(x < 1.0, small, large))
