@@ -34,7 +34,8 @@ from skrelu._batches import Batches
 from skrelu._fingerprint import fingerprint
 from skrelu._plain import Penalty, stable_rate
 
-_CHUNK = 1024  # iterations whose losses are computed together, at multiples of it whatever is asked for
+_CHUNK = 2**16  # numbers in the arrays of modes by iterations
+_HUGE = np.finfo(np.float64).max
 _SETTLES = 1e-8  # modes that contract by more than this in an iteration are expanded around their limit
 
 
@@ -75,9 +76,9 @@ class ClosedForm:
         if not self._prepared:
             self._prepare()
         losses: list[float] = []
+        stride = max(1, _CHUNK // len(self._values))
         while len(losses) < n_iter:
-            start = self._t - self._t % _CHUNK
-            chunk = self._losses(np.arange(start, start + _CHUNK))[self._t - start :][: n_iter - len(losses)]
+            chunk = self._losses(self._t, self._t + min(stride, n_iter - len(losses)))
             finite = np.isfinite(chunk)
             if not finite.all():
                 chunk = chunk[: int(np.argmin(finite)) + 1]
@@ -144,13 +145,13 @@ class ClosedForm:
         """The coefficients of the losses."""
         modes, values = self._start_modes(), self._values
         if self._wide:
-            self._limit = np.ones(len(values), dtype=bool)
+            self._settles = np.ones(len(values), dtype=bool)
             self._divisor, self._base, self._linear = np.ones(len(values)), 0.0, np.zeros(len(values))
             self._square, self._cross = np.square(modes).sum(axis=1), None
         else:
-            self._limit = np.abs(1.0 - self.rate * values) <= 1.0 - _SETTLES
-            self._divisor = np.where(self._limit, values, 1.0)
-            anchor = self._origin - self._vectors @ (np.where(self._limit, 1.0 / self._divisor, 0.0)[:, None] * modes)
+            self._settles = np.abs(1.0 - self.rate * values) <= 1.0 - _SETTLES
+            self._divisor = np.where(self._settles, values, 1.0)
+            anchor = self._origin - self._vectors @ (np.where(self._settles, 1.0 / self._divisor, 0.0)[:, None] * modes)
             self._base, gradient = self._loss_and_gradient(anchor)
             self._linear = ((self._vectors.T @ gradient) * modes).sum(axis=1)
             self._square, self._cross = values * np.square(modes).sum(axis=1), None
@@ -159,15 +160,25 @@ class ClosedForm:
         self._active = np.square(modes).sum(axis=1) > 0.0
         self._prepared = True
 
-    def _losses(self, t: np.ndarray) -> np.ndarray:
-        """Losses before the updates `t`."""
-        f = np.empty((len(t), len(self._values)))
-        contracting, rest = self._limit, ~self._limit
-        f[:, contracting] = _power(self._values[contracting], self.rate, t[:, None]) / self._divisor[contracting]
-        f[:, rest] = -_phi(self._values[rest], self.rate, t[:, None])
-        f[:, ~self._active] = 0.0  # a mode that is not there cannot grow
-        curved = np.square(f) @ self._square if self._cross is None else np.einsum("tk,tk->t", f @ self._cross, f)
-        return np.maximum(self._base + f @ self._linear + 0.5 * curved, 0.0)
+    def _losses(self, start: int, stop: int) -> np.ndarray:
+        """Losses before the updates `start` to `stop` - 1."""
+        # Modes by iterations, and sums over modes that do not depend on how many iterations are computed at once: the
+        # losses of a run continued are to the last bit those of a run at once.
+        values, settles = self._values[:, None], self._settles[:, None]
+        f = _powers(values, self.rate, start, stop)
+        f /= self._divisor[:, None]
+        if not self._settles.all():
+            f = np.where(settles, f, -_phi(values, self.rate, np.arange(start, stop, dtype=np.float64)))
+        f[~self._active] = 0.0  # a mode that is not there cannot grow
+        if self._cross is None:
+            curved = np.square(f)
+            curved *= self._square[:, None]
+        else:
+            curved = f * np.einsum("kj,jt->kt", self._cross, f)
+        curved *= 0.5
+        f *= self._linear[:, None]
+        curved += f
+        return np.maximum(self._base + curved.sum(axis=0), 0.0)
 
     def _loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Loss without penalty and its gradient, from the rows."""
@@ -192,9 +203,20 @@ def _power(values: np.ndarray, rate: float, t: Any) -> np.ndarray:
     """(1 - rate values)^t."""
     x = rate * values
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        size = np.exp(t * np.where(x < 1.0, np.log1p(-x), np.log(np.abs(1.0 - x))))
-    size = np.where((x == 1.0) & (t == 0), 1.0, size)
-    return np.where((x > 1.0) & (t % 2 == 1), -size, size)
+        # The largest number instead of infinity for x = 1, so that its product with t = 0 is 0.
+        size = np.maximum(np.where(x < 1.0, np.log1p(-x), np.log(np.abs(1.0 - x))), -_HUGE) * t
+        np.exp(size, out=size)
+    return np.where((x > 1.0) & (t % 2 == 1), -size, size) if (x > 1.0).any() else size
+
+
+def _powers(values: np.ndarray, rate: float, start: int, stop: int) -> np.ndarray:
+    """(1 - rate values)^t for t from `start` to `stop` - 1, values a column.
+
+    With t = 64 a + b it is the product of the powers for 64 a and for b, so most exponentials are saved.
+    """
+    coarse = np.arange(start // 64, (stop - 1) // 64 + 1, dtype=np.float64) * 64.0
+    table = _power(values, rate, coarse)[:, :, None] * _power(values, rate, np.arange(64.0))[:, None, :]
+    return table.reshape(len(values), -1)[:, start % 64 : start % 64 + stop - start]
 
 
 def _phi(values: np.ndarray, rate: float, t: Any) -> np.ndarray:

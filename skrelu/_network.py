@@ -31,12 +31,25 @@ class _Model:
     """What both models share: the flat vectors, and loss and curvature in terms of forward and backward pass."""
 
     weights: slice
+    _F: Array
+    _D: Array
+    _stage: Array
 
-    def __init__(self, am: Any, n_parameters: int, n_outputs: int, rows: int, dtype: Any) -> None:
+    def __init__(self, am: Any, n_parameters: int, n_outputs: int, rows: int, dtype: Any, **per_row: int) -> None:
         self.am, self.n_outputs = am, n_outputs
         self.theta = am.zeros((n_parameters,), dtype)
         self.gradient = am.zeros((n_parameters,), dtype)
-        self._F, self._D, self._stage = (am.empty((rows, n_outputs), dtype) for _ in range(3))
+        per_row |= {"_F": n_outputs, "_D": n_outputs, "_stage": n_outputs}
+        self._buffers = {name: am.empty((rows, columns), dtype) for name, columns in per_row.items()}
+        self._n_rows = 0
+        self._use_rows(rows)
+
+    def _use_rows(self, r: int) -> None:
+        """Make the buffers' attributes their first r rows."""
+        if r != self._n_rows:
+            self._n_rows = r
+            for name, buffer in self._buffers.items():
+                setattr(self, name, buffer[:r, ...])
 
     def views(self, flat: Array) -> tuple[Array, ...]:
         raise NotImplementedError
@@ -58,11 +71,9 @@ class _Model:
 
     def loss(self, F: Array, y: Array, s: Array | None, c: float) -> tuple[Any, Array]:
         """Loss of the predictions F and its gradient D; overwrites F."""
-        r = y.shape[0]
-        D = self._D[:r, ...]
         self.am.residual(F, y, out=F)
-        self.am.weigh(F, s, c / r, out=D)
-        return 0.5 * self.am.dot(F, D, stage=self._stage[:r, ...]), D
+        self.am.weigh(F, s, c / y.shape[0], out=self._D)
+        return 0.5 * self.am.dot(F, self._D, stage=self._stage), self._D
 
     def curvature_product(self, X: Array, s: Array | None, c: float, direction: Array) -> Any:
         """Gauss-Newton matrix of the batch times `direction`, written to `gradient`; returns the quadratic form / 2.
@@ -71,13 +82,11 @@ class _Model:
         the second derivatives of f (all of it for the linear model). J v is the forward pass's derivative in the
         direction v, and J^T D is the backward pass.
         """
-        r = X.shape[0]
-        D = self._D[:r, ...]
         self.forward(X)
         J_v = self.forward_derivative(X, direction)
-        self.am.weigh(J_v, s, c / r, out=D)
-        self.backward(X, D)
-        return 0.5 * self.am.dot(J_v, D, stage=self._stage[:r, ...])
+        self.am.weigh(J_v, s, c / X.shape[0], out=self._D)
+        self.backward(X, self._D)
+        return 0.5 * self.am.dot(J_v, self._D, stage=self._stage)
 
 
 class TwoLayerNetwork(_Model):
@@ -99,6 +108,12 @@ class TwoLayerNetwork(_Model):
     which never builds dZ. It is used where it touches fewer numbers: r d + d h against 2 r h.
     """
 
+    _H: Array
+    _mask: Array
+    _dZ: Array
+    _J_v: Array
+    _XD: Array
+
     def __init__(
         self, am: Any, n_features: int, n_hidden: int, n_outputs: int, fit_intercept: bool, rows: int, dtype: Any
     ) -> None:
@@ -106,15 +121,16 @@ class TwoLayerNetwork(_Model):
         n_intercepts = fit_intercept * n_outputs
         self.shape = (n_inputs, n_hidden, n_outputs)
         self.fit_intercept = fit_intercept
-        super().__init__(am, n_intercepts + (n_outputs + n_inputs) * n_hidden, n_outputs, rows, dtype)
+        n_parameters = n_intercepts + (n_outputs + n_inputs) * n_hidden
+        self._skips_dZ = n_outputs == 1 and rows * n_inputs + n_inputs * n_hidden < 2 * rows * n_hidden
+        per_row = {"_H": n_hidden, "_mask": n_hidden, "_dZ": n_hidden, "_J_v": n_outputs}
+        if self._skips_dZ:
+            per_row["_XD"] = n_inputs
+        super().__init__(am, n_parameters, n_outputs, rows, dtype, **per_row)
         self.weights = slice(n_intercepts, n_intercepts + (n_outputs + n_features) * n_hidden)
         self.outer = slice(0, n_intercepts + n_outputs * n_hidden)  # the parameters of the last layer
         self.W1, self.W2, self.b2 = self.views(self.theta)
         self.dW1, self.dW2, self.db2 = self.views(self.gradient)
-        self._H, self._mask, self._dZ = (am.empty((rows, n_hidden), dtype) for _ in range(3))
-        skips_dZ = n_outputs == 1 and rows * n_inputs + n_inputs * n_hidden < 2 * rows * n_hidden
-        self._XD = am.empty((rows, n_inputs), dtype) if skips_dZ else None
-        self._jvp: Array = None
 
     def views(self, flat: Array) -> tuple[Array, ...]:
         """W1 (with b1 as last row), W2 and b2 as views of a flat vector laid out as b2, W2, W1, b1."""
@@ -126,65 +142,56 @@ class TwoLayerNetwork(_Model):
 
     def forward(self, X: Array) -> Array:
         """F (rows, m); keeps H and the mask for the backward pass."""
-        Z = self._H[: X.shape[0], ...]
-        self.am.matmul(X, self.W1, out=Z)
-        return self.forward_outer(Z)
+        self._use_rows(X.shape[0])
+        self.am.matmul(X, self.W1, out=self._H)
+        return self.forward_outer(self._H)
 
     def forward_outer(self, Z: Array) -> Array:
         """F from Z: the part of the forward pass that does not see X."""
-        r, am = Z.shape[0], self.am
-        H, F = self._H[:r, ...], self._F[:r, ...]
-        am.relu(Z, mask=self._mask[:r, ...], out=H)
-        am.matmul(H, self.W2, out=F)
+        self._use_rows(Z.shape[0])
+        self.am.relu(Z, mask=self._mask, out=self._H)
+        self.am.matmul(self._H, self.W2, out=self._F)
         if self.fit_intercept:
-            am.add(F, self.b2)
-        return F
+            self.am.add(self._F, self.b2)
+        return self._F
 
     def backward(self, X: Array, D: Array) -> None:
         """Writes dW1, dW2 and db2 from D = dL/dF; `forward` must have seen the same X."""
-        r, am = X.shape[0], self.am
-        if self._XD is None:
+        am = self.am
+        if not self._skips_dZ:
             am.matmul_transposed(X, self.backward_outer(D), out=self.dW1)
             return
         self._backward_last_layer(D)
-        XD = self._XD[:r, ...]
-        am.multiply(X, D, out=XD)
-        am.matmul_transposed(XD, self._mask[:r, ...], out=self.dW1)
+        am.multiply(X, D, out=self._XD)
+        am.matmul_transposed(self._XD, self._mask, out=self.dW1)
         am.multiply(self.dW1, self.W2[:, 0], out=self.dW1)
 
     def backward_outer(self, D: Array) -> Array:
         """Writes dW2 and db2 and returns dZ: the part of the backward pass that does not see X."""
-        r = D.shape[0]
         self._backward_last_layer(D)
-        dZ = self._dZ[:r, ...]
-        self.am.mask_backward(D, self.W2, self._mask[:r, ...], out=dZ)
-        return dZ
+        self.am.mask_backward(D, self.W2, self._mask, out=self._dZ)
+        return self._dZ
 
     def _backward_last_layer(self, D: Array) -> None:
-        self.am.matmul_transposed(self._H[: D.shape[0], ...], D, out=self.dW2)
+        self.am.matmul_transposed(self._H, D, out=self.dW2)
         if self.fit_intercept:
             self.am.sum_rows(D, out=self.db2)
 
     def forward_derivative(self, X: Array, direction: Array) -> Array:
         """d/dt f at theta + t direction: (mask * (X V1 + v1)) W2 + H V2 + v2, with H and mask kept by `forward`."""
-        XV1 = self._dZ[: X.shape[0], ...]
-        self.am.matmul(X, self.views(direction)[0], out=XV1)
-        return self.outer_derivative(XV1, direction)
+        self.am.matmul(X, self.views(direction)[0], out=self._dZ)
+        return self.outer_derivative(self._dZ, direction)
 
     def outer_derivative(self, XV1: Array, direction: Array) -> Array:
         """The same from X V1 + v1, which it overwrites."""
-        r, am = XV1.shape[0], self.am
-        if self._jvp is None:
-            self._jvp = am.empty(self._F.shape, self._F.dtype)
-        _, V2, v2 = self.views(direction)
-        dF, F = self._jvp[:r, ...], self._F[:r, ...]
-        am.multiply(XV1, self._mask[:r, ...], out=XV1)
-        am.matmul(XV1, self.W2, out=dF)
-        am.matmul(self._H[:r, ...], V2, out=F)
-        am.add(dF, F)
+        am, (_, V2, v2) = self.am, self.views(direction)
+        am.multiply(XV1, self._mask, out=XV1)
+        am.matmul(XV1, self.W2, out=self._J_v)
+        am.matmul(self._H, V2, out=self._F)
+        am.add(self._J_v, self._F)
         if self.fit_intercept:
-            am.add(dF, v2)
-        return dF
+            am.add(self._J_v, v2)
+        return self._J_v
 
 
 class LinearModel(_Model):
@@ -211,6 +218,6 @@ class LinearModel(_Model):
         self.am.matmul_transposed(X, D, out=self.dW)
 
     def forward_derivative(self, X: Array, direction: Array) -> Array:
-        F = self._F[: X.shape[0], ...]
-        self.am.matmul(X, self.views(direction)[0], out=F)
-        return F
+        self._use_rows(X.shape[0])
+        self.am.matmul(X, self.views(direction)[0], out=self._F)
+        return self._F

@@ -63,7 +63,7 @@ class Problem:
     def stored(self, a: np.ndarray) -> Array:
         """A coefficient, rounded to the precision of X and where X lives."""
         with np.errstate(over="ignore"):
-            rounded = a.astype(self.dtype)
+            rounded = a.astype(self.dtype, copy=False)
         if not np.isfinite(rounded).all():
             raise ValueError(
                 f"A coefficient for the raw X and y has magnitude {np.abs(a).max():.3g}, beyond the range of "

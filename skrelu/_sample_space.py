@@ -138,8 +138,12 @@ class SampleSpace:
 
     def _in_span(self, a: float, k: float, A: Array, factor: float, intercept: Array, out: Array) -> None:
         """out = a W1_start + k U_start + factor X^T A; its last row is `intercept` where that is tracked."""
-        self._am.matmul_transposed(self._X, A, out=out)
-        out[...] = a * self._W1_start + k * self._U_start + factor * out
+        am = self._am
+        am.matmul_transposed(self._X, A, out=out)
+        am.multiply(out, factor, out=out)
+        for coefficient, start in ((a, self._W1_start), (k, self._U_start)):
+            if coefficient != 0.0:
+                am.add(out, start if coefficient == 1.0 else coefficient * start)
         if self._lambda and self.model.fit_intercept:
             out[-1, ...] = intercept
 

@@ -67,7 +67,7 @@ def measure(blocks: Blocks, *, center: bool, dtype: np.dtype) -> Scaling:
 
     A column that varies by no more than rounding has no scale of its own and gets its magnitude (1 if it is all zero).
     """
-    largest = np.maximum.reduce([np.abs(block).max(axis=0) for block, _ in blocks()])
+    largest = np.maximum.reduce([np.maximum(block.max(axis=0), -block.min(axis=0)) for block, _ in blocks()])
     # A power of two divides without rounding; the smallest normal number keeps its inverse finite.
     unit = np.exp2(np.floor(np.log2(np.where(largest > 0, np.maximum(largest, np.finfo(np.float64).tiny), 1.0))))
     mean, squares, total = np.zeros_like(unit), np.zeros_like(unit), 0.0
@@ -77,10 +77,13 @@ def measure(blocks: Blocks, *, center: bool, dtype: np.dtype) -> Scaling:
         if first is None:
             first = u[0].copy() if center else np.zeros_like(u[0])
         u -= first
-        w = np.ones(len(u)) if weights is None else weights
-        block_total = w.sum()
-        block_mean = w @ u / block_total if center else np.zeros_like(first)
-        block_squares = w @ np.square(u - block_mean)
+        block_total = len(u) if weights is None else weights.sum()
+        block_mean = np.zeros_like(first)
+        if center:
+            block_mean = (u.sum(axis=0) if weights is None else weights @ u) / block_total
+            u -= block_mean
+        np.square(u, out=u)
+        block_squares = u.sum(axis=0) if weights is None else weights @ u
         total += block_total
         delta = block_mean - mean
         squares = squares + block_squares + np.square(delta) * (block_total * (total - block_total) / total)
@@ -106,11 +109,15 @@ def standardize(a: np.ndarray, scaling: Scaling, dtype: np.dtype) -> np.ndarray:
 
 
 def fold_inputs(W: np.ndarray, b: np.ndarray, x: Scaling) -> tuple[np.ndarray, np.ndarray]:
-    """First-layer W (d, h) and b (h,) of the standardized inputs to those of the raw ones, in float64."""
+    """First-layer W (d, h) and b (h,) of the standardized inputs to those of the raw ones."""
+    if x.is_identity:
+        return W, b
     W = np.asarray(W, dtype=np.float64) / x.scale[:, None]
     return W, b - x.shift @ W
 
 
 def fold_outputs(V: np.ndarray, c: np.ndarray, y: Scaling) -> tuple[np.ndarray, np.ndarray]:
-    """Last-layer V (h, m) and c (m,) of the standardized outputs to those of the raw ones, in float64."""
+    """Last-layer V (h, m) and c (m,) of the standardized outputs to those of the raw ones."""
+    if y.is_identity:
+        return V, c
     return np.asarray(V, dtype=np.float64) * y.scale, c * y.scale + y.shift

@@ -44,6 +44,11 @@ def train(
     while remaining:
         losses = engine.advance(min(stride, remaining))
         remaining -= len(losses)
+        if not looks:
+            loss_curve += losses
+            if not math.isfinite(losses[-1]):
+                return Result("diverged")
+            continue
         for done, loss in enumerate(losses, start=1):
             if verbose and len(loss_curve) % verbose == 0:
                 print(len(loss_curve), loss)

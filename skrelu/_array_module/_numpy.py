@@ -47,10 +47,10 @@ class NumpyArrayModule:
             xp.copyto(out, taken)
 
     def matmul(self, A: Array, B: Array, out: Array) -> None:
-        self.xp.matmul(A, B, out=out)
+        self.xp.dot(A, B, out=out)
 
     def matmul_transposed(self, A: Array, B: Array, out: Array) -> None:
-        self.xp.matmul(A.T, B, out=out)
+        self.xp.dot(A.T, B, out=out)
 
     def add(self, A: Array, B: Array) -> None:
         self.xp.add(A, B, out=A)
@@ -86,7 +86,7 @@ class NumpyArrayModule:
         if W.shape[1] == 1:  # matmul with inner dimension 1 is three times slower than the broadcast product
             self.xp.multiply(E, W[:, 0], out=out)
         else:
-            self.xp.matmul(E, W.T, out=out)
+            self.xp.dot(E, W.T, out=out)
         self.xp.multiply(out, mask, out=out)
 
     def multiply(self, A: Array, B: Array, out: Array) -> None:
