@@ -22,6 +22,7 @@ from skrelu._plain import SCALE_REMEDY, Penalty
 from skrelu._problem import Problem
 from skrelu._standardize import Scaling, blocks_of
 from skrelu._state import check_resumable, new_state
+from skrelu._threads import blas_threads
 from skrelu._training import train
 
 Array = Any
@@ -87,6 +88,10 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
     @abstractmethod
     def _iterations(self, problem: Problem, batches: Batches) -> int:
         """`max_iter` as a number."""
+
+    @abstractmethod
+    def _work(self, problem: Problem, kind: str, rows: int, n_iter: int) -> tuple[float, float]:
+        """Floating-point operations of the largest matrix product of a run, and of all of them."""
 
     @abstractmethod
     def _publish(self, parameters: list[np.ndarray], x: Scaling, y: Scaling, store: Any) -> None:
@@ -276,10 +281,11 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         loss_curve = list(self.loss_curve_)
         tol = self.tol if n_iter is None else None
         patience = getattr(self, "n_iter_no_change", 1)
-        result = train(
-            engine, loss_curve, max_iter=max_iter, tol=tol, n_iter_no_change=patience, verbose=int(self.verbose)
-        )
-        engine.finish()
+        with blas_threads(*self._work(problem, kind, batches.rows, max_iter)):
+            result = train(
+                engine, loss_curve, max_iter=max_iter, tol=tol, n_iter_no_change=patience, verbose=int(self.verbose)
+            )
+            engine.finish()
         if result.status == "diverged" or not model.am.is_finite(model.theta):
             model.theta[...] = initial
             raise ValueError(self._divergence_message(engine, len(loss_curve) - 1))

@@ -12,10 +12,17 @@ from skrelu._standardize import Scaling, blocks_of
 Array = Any
 
 
+# Data of at most so many numbers (16 MB in float64) are standardized once and kept, larger ones batch by batch.
+_KEPT_NUMBERS = 2**21
+
+Batch = tuple[Array, Array, "Array | None"]
+
+
 class Batches:
     """Batches of at most `rows` rows of X, y and the weights.
 
-    Beyond X, y and the weights this needs memory for one batch. When one batch holds all rows it is read once.
+    Beyond X, y and the weights this needs memory for one batch, or for `_KEPT_NUMBERS` numbers. When one batch holds
+    all rows it is read once.
 
     Parameters
     ----------
@@ -34,38 +41,49 @@ class Batches:
         Rows of a batch.
     """
 
-    def __init__(self, am: Any, X: Array, y: Array, weights: Array | None, scaling: Scaling, *, ones: bool, rows: int):
+    def __init__(
+        self, am: Any, X: Array, y: Array, weights: Array | None, scaling: Scaling, *, ones: bool, rows: int
+    ) -> None:
         self.am, self._X, self._y, self._weights = am, X, y, weights
-        self.n_samples, n_features = X.shape
+        self.n_samples, self._n_features = X.shape
         self.rows = min(rows, self.n_samples)
         self._shift = self._inverse_scale = None
         if not scaling.is_identity:
             if scaling.shift.any():
                 self._shift = am.from_numpy(scaling.shift, X.dtype)
             self._inverse_scale = am.from_numpy(1.0 / scaling.scale, X.dtype)
-        self._n_features = n_features
-        self._inputs = am.empty((self.rows, n_features + ones), X.dtype)
-        if ones:
-            self._inputs[:, n_features:] = 1.0
-        self._stage = am.empty((self.rows, n_features), X.dtype)
-        self._targets = am.empty((self.rows, y.shape[1]), X.dtype)
-        self._batch_weights: Any = None if weights is None else am.empty((self.rows, 1), X.dtype)
-        self._whole = self._read(slice(0, self.n_samples)) if self.rows == self.n_samples else None
+        # One buffer holds X, the ones, y and the weights side by side.
+        self._n_inputs = self._n_features + ones
+        self._n_columns = self._n_inputs + y.shape[1] + (weights is not None)
+        self._buffer = self._new_buffer(self.rows)
+        self._stage = am.empty((self.rows, self._n_features), X.dtype)
+        self._y_stage = am.empty((self.rows, y.shape[1]), X.dtype)
+        self._kept: Array = None
+        self._whole: Batch | None = None
+        if self.rows == self.n_samples:
+            self._whole = self._read(slice(0, self.n_samples), self._buffer)
+        elif self.n_samples * self._n_columns <= _KEPT_NUMBERS:
+            self._kept = self._new_buffer(self.n_samples)
+            for block in blocks_of(self.n_samples, self.rows):
+                self._read(block, self._kept[block, ...])
 
     @property
     def per_epoch(self) -> int:
         """Number of batches in a pass over the rows."""
         return -(-self.n_samples // self.rows)
 
-    def in_order(self) -> Iterator[tuple[Array, Array, Array | None]]:
+    def in_order(self) -> Iterator[Batch]:
         """X (rows, n_features or one more), y and weights of successive blocks; valid until the next is asked for."""
         if self._whole is not None:
             yield self._whole
             return
         for rows in blocks_of(self.n_samples, self.rows):
-            yield self._read(rows)
+            if self._kept is not None:
+                yield self._columns(self._kept[rows, ...])
+            else:
+                yield self._read(rows, self._buffer[: rows.stop - rows.start, ...])
 
-    def shuffled(self, seed: int, epoch: int) -> Iterator[tuple[Array, Array, Array | None]]:
+    def shuffled(self, seed: int, epoch: int) -> Iterator[Batch]:
         """The same in an order that depends on (seed, epoch) alone; in order when one batch holds all rows."""
         if self._whole is not None:
             yield self._whole
@@ -73,17 +91,34 @@ class Batches:
         order = np.arange(self.n_samples, dtype=np.int32 if self.n_samples < 2**31 else np.int64)
         np.random.default_rng((seed, epoch)).shuffle(order)
         order = self.am.from_numpy(order, None)
+        buffer, batch = self._buffer, self._columns(self._buffer)
         for rows in blocks_of(self.n_samples, self.rows):
-            yield self._read(order[rows])
+            if rows.stop - rows.start < self.rows:
+                buffer = self._buffer[: rows.stop - rows.start, ...]
+                batch = self._columns(buffer)
+            if self._kept is not None:
+                self.am.take_rows(self._kept, order[rows], None, None, stage=buffer, out=buffer)
+                yield batch
+            else:
+                yield self._read(order[rows], buffer)
 
-    def _read(self, rows: Any) -> tuple[Array, Array, Array | None]:
-        r = rows.stop - rows.start if isinstance(rows, slice) else rows.shape[0]
-        am, X, y = self.am, self._inputs[:r, ...], self._targets[:r, ...]
-        stage = self._stage[:r, ...]
-        am.take_rows(self._X, rows, self._shift, self._inverse_scale, stage=stage, out=X[:, : self._n_features])
-        am.take_rows(self._y, rows, None, None, stage=y, out=y)
-        if self._weights is None:
-            return X, y, None
-        s = self._batch_weights[:r, ...]
-        am.take_rows(self._weights, rows, None, None, stage=s, out=s)
+    def _new_buffer(self, rows: int) -> Array:
+        buffer = self.am.empty((rows, self._n_columns), self._X.dtype)
+        buffer[:, self._n_features : self._n_inputs] = 1.0
+        return buffer
+
+    def _columns(self, buffer: Array) -> Batch:
+        n_inputs, m = self._n_inputs, self._y.shape[1]
+        X, y = buffer[:, :n_inputs], buffer[:, n_inputs : n_inputs + m]
+        return X, y, None if self._weights is None else buffer[:, n_inputs + m :]
+
+    def _read(self, rows: Any, buffer: Array) -> Batch:
+        """Standardize rows of X into `buffer`, with y and weights beside them."""
+        r, take = buffer.shape[0], self.am.take_rows
+        X, y, s = self._columns(buffer)
+        inputs, stage = X[:, : self._n_features], self._stage[:r, ...]
+        take(self._X, rows, self._shift, self._inverse_scale, stage=stage, out=inputs)
+        take(self._y, rows, None, None, stage=self._y_stage[:r, ...], out=y)
+        if self._weights is not None:
+            take(self._weights, rows, None, None, stage=self._y_stage[:r, :1], out=s)
         return X, y, s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -186,6 +187,12 @@ class LinearGDRegressor(GradientRegressor):
 
     def _iterations(self, problem: Problem, batches: Batches) -> int:
         return self.max_iter
+
+    def _work(self, problem: Problem, kind: str, rows: int, n_iter: int) -> tuple[float, float]:
+        p, m = problem.n_features + 1, problem.n_outputs
+        if kind != "plain":  # products of Gram matrices gain from threads
+            return math.inf, math.inf
+        return 2.0 * rows * p * m, 4.0 * problem.n_samples * p * m * n_iter
 
     def _publish(self, parameters: list[np.ndarray], x: Scaling, y: Scaling, store: Any) -> None:
         (W,) = parameters

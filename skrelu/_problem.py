@@ -27,6 +27,8 @@ class Problem:
 
     def __init__(self, am: Any, X: Array, y: np.ndarray, sample_weight: np.ndarray | None, dtype: np.dtype):
         self.am, self.X, self.dtype = am, X, dtype
+        if isinstance(X, np.ndarray):
+            self.X = X.view(np.ndarray)  # taking slices of a memory map is slow, of its array not
         self.y_ndim = y.ndim
         self._y = y.reshape(-1, 1) if y.ndim == 1 else y
         self.n_samples, self.n_features = X.shape

@@ -205,6 +205,11 @@ class TwoLayerReLURegressor(GradientRegressor):
         n, h, m = problem.n_features, self.hidden_layer_size, problem.n_outputs
         return TwoLayerNetwork(problem.am, n, h, m, self.fit_intercept, rows, problem.X.dtype)
 
+    def _work(self, problem: Problem, kind: str, rows: int, n_iter: int) -> tuple[float, float]:
+        h, m = self.hidden_layer_size, problem.n_outputs
+        inner = problem.n_samples / 2 if kind == "sample_space" else problem.n_features
+        return 2.0 * rows * h * max(inner, m), problem.n_samples * h * (4.0 * inner + 6.0 * m) * n_iter
+
     def _publish(self, parameters: list[np.ndarray], x: Scaling, y: Scaling, store: Any) -> None:
         W1, W2, b2 = parameters
         d = x.scale.shape[0]

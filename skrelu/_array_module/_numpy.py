@@ -8,6 +8,9 @@ import numpy as np
 
 Array = np.ndarray
 
+# Numbers that are worked on at a time where several passes go over the same ones: they stay in a processor's cache.
+_CACHE_NUMBERS = 2**13
+
 
 class NumpyArrayModule:
     """Array functions that write into the caller's buffers; `GenericArrayModule` says what each computes."""
@@ -32,25 +35,32 @@ class NumpyArrayModule:
     def take_rows(
         self, X: Array, rows: Any, shift: Array | None, inverse_scale: Array | None, stage: Array, out: Array
     ) -> None:
-        xp = self.xp
-        if isinstance(rows, slice):
-            taken = X[rows]
-        else:
-            # mode="clip" because "raise" works on a copy of out; out must be contiguous or it is copied, too.
-            taken = out if out.flags.c_contiguous else stage
-            xp.take(X, rows, axis=0, out=taken, mode="clip")
-        if shift is not None:
-            taken = xp.subtract(taken, shift, out=stage)
-        if inverse_scale is not None:
-            xp.multiply(taken, inverse_scale, out=out)
-        elif taken is not out:
-            xp.copyto(out, taken)
+        if out.flags.c_contiguous and inverse_scale is None and not isinstance(rows, slice):
+            # mode="clip" because "raise" works on a copy of out; and out must be contiguous, or it is copied, too.
+            X.take(rows, axis=0, out=out, mode="clip")
+            return
+        # A few rows at a time, so that what one pass writes is in the cache for the next.
+        n_rows, step = out.shape[0], max(1, _CACHE_NUMBERS // X.shape[1])
+        start = rows.start if isinstance(rows, slice) else 0
+        for i in range(0, n_rows, step):
+            j = min(i + step, n_rows)
+            if isinstance(rows, slice):
+                taken = X[start + i : start + j]
+            else:
+                taken = X.take(rows[i:j], axis=0, out=stage[i:j], mode="clip")
+            if shift is not None:
+                taken = self.xp.subtract(taken, shift, out=stage[i:j])
+            if inverse_scale is not None:
+                self.xp.multiply(taken, inverse_scale, out=out[i:j])
+            else:
+                self.xp.copyto(out[i:j], taken)
 
     def matmul(self, A: Array, B: Array, out: Array) -> None:
-        self.xp.dot(A, B, out=out)
+        # dot has less overhead, but copies a matrix whose rows are not adjacent.
+        (self.xp.dot if A.flags.c_contiguous else self.xp.matmul)(A, B, out=out)
 
     def matmul_transposed(self, A: Array, B: Array, out: Array) -> None:
-        self.xp.dot(A.T, B, out=out)
+        (self.xp.dot if A.flags.c_contiguous else self.xp.matmul)(A.T, B, out=out)
 
     def add(self, A: Array, B: Array) -> None:
         self.xp.add(A, B, out=A)
@@ -93,8 +103,14 @@ class NumpyArrayModule:
         self.xp.multiply(A, B, out=out)
 
     def add_scaled(self, x: Array, factor: float, stage: Array, out: Array) -> None:
-        self.xp.multiply(x, factor, out=stage)
-        self.xp.add(out, stage, out=out)
+        if x.ndim > 1 or x.shape[0] <= _CACHE_NUMBERS:
+            self.xp.multiply(x, factor, out=stage)
+            self.xp.add(out, stage, out=out)
+            return
+        for i in range(0, x.shape[0], _CACHE_NUMBERS):
+            part = slice(i, i + _CACHE_NUMBERS)
+            self.xp.multiply(x[part], factor, out=stage[part])
+            self.xp.add(out[part], stage[part], out=out[part])
 
     def descend(self, theta: Array, g: Array, velocity: Array | None, rate: float, momentum: float) -> None:
         if velocity is None:
@@ -109,6 +125,11 @@ class NumpyArrayModule:
         self, theta: Array, g: Array, m: Array, v: Array, beta1: float, beta2: float, rate: float, epsilon: float
     ) -> None:
         xp = self.xp
+        if theta.shape[0] > _CACHE_NUMBERS:
+            for i in range(0, theta.shape[0], _CACHE_NUMBERS):
+                p = slice(i, i + _CACHE_NUMBERS)
+                self.adam(theta[p], g[p], m[p], v[p], beta1, beta2, rate, epsilon)
+            return
         xp.multiply(m, beta1, out=m)
         xp.add(m, g, out=m)
         xp.multiply(g, g, out=g)
