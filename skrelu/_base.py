@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from skrelu._batches import Batches
+from skrelu._cost import SHORTCUTS
 from skrelu._namespaces import check_fitted_namespace, follow, namespace_of, select
 from skrelu._plain import SCALE_REMEDY, Penalty
 from skrelu._problem import Problem
@@ -72,7 +73,7 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         """The model, with buffers for `rows` rows."""
 
     @abstractmethod
-    def _choose_engine(self, problem: Problem, *, single_iteration: bool) -> str:
+    def _choose_engine(self, problem: Problem) -> str:
         """Which engine trains. It depends on nothing that may differ between calls that continue each other."""
 
     @abstractmethod
@@ -240,7 +241,9 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         else:
             self._start(problem)
         x, y_scaling = Scaling(*self._state["x_scaling"]), Scaling(*self._state["y_scaling"])
-        kind = self._choose_engine(problem, single_iteration=n_iter is not None)
+        kind = self._choose_engine(problem)
+        if n_iter is not None and kind in SHORTCUTS and kind != self._state["kind"]:
+            kind = "plain"  # a single iteration does not pay for the preparation of a shortcut
         rows = self._batch_rows(problem, kind)
         batches = problem.batches(x, y_scaling, ones=self.fit_intercept, rows=rows)
         model = self._make_model(problem, batches.rows)
@@ -272,10 +275,11 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         initial = model.theta * 1.0
         engine = self._make_engine(kind, model, batches, problem, c, horizon)
         continues = self._state["engine"]["name"] == engine.name
-        if self.learning_rate != "auto":
-            engine.rate = float(self.learning_rate)
-        else:
-            engine.rate = self.learning_rate_ if continues else engine.default_rate(self._curvature_rtol)
+        self._set_rate(engine, continues)
+        if n_iter is not None and kind in SHORTCUTS and not engine.recognizes(self._state["engine"]):
+            kind = "plain"  # new rows
+            engine = self._make_engine(kind, model, batches, problem, c, horizon)
+            self._set_rate(engine, continues)
         if continues:
             engine.restore(self._state["engine"])
         loss_curve = list(self.loss_curve_)
@@ -305,7 +309,14 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
             "parameters": list(model.views(model.theta)),
             "epoch": engine.epoch,
             "engine": engine.state(),
+            "kind": kind,
         }
+
+    def _set_rate(self, engine: Any, continues: bool) -> None:
+        if self.learning_rate != "auto":
+            engine.rate = float(self.learning_rate)
+        else:
+            engine.rate = self.learning_rate_ if continues else engine.default_rate(self._curvature_rtol)
 
     def _penalty(self, model: Any, problem: Problem, c: float) -> Penalty:
         """The L2 term with a fixed alpha; "auto" is none."""

@@ -26,6 +26,7 @@ Everything is NumPy in float64, whatever the precision of X: what is decomposed 
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,9 +48,9 @@ class ClosedForm:
     def __init__(self, model: Any, batches: Batches, penalty: Penalty, *, c: float, epoch: int, wide: bool) -> None:
         self.model, self.batches, self.penalty = model, batches, penalty
         self.c, self.epoch, self.rate = c, epoch, 0.0
-        self._wide = wide
-        self._decompose()
         self._origin, self._t = _float64(model, model.theta).reshape(model.shape).copy(), 0
+        self._R: Any = None  # for wide data, with self._y
+        self._gather(wide)
         self._prepared = False
 
     def default_rate(self, rtol: float) -> float:
@@ -58,14 +59,17 @@ class ClosedForm:
     def curvature(self, rtol: float) -> float:
         """L, the largest eigenvalue of the Hessian without penalty plus lambda; exact whatever `rtol`."""
         if self._penalized.any():
-            return float(self.penalty.strength + np.linalg.eigvalsh(self._unpenalized)[-1])
+            return float(self.penalty.strength + np.linalg.eigvalsh(self._hessian)[-1])
         return float(self._values[-1])
+
+    def recognizes(self, state: dict[str, Any]) -> bool:
+        """Whether `state` is of a run on the same problem at the same rate."""
+        return "closed_form" in state and state["closed_form"]["problem"] == self._fingerprint()
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from the start of an earlier run, if it was on the same problem at the same rate."""
-        stored = state.get("closed_form")
-        if stored is not None and stored["problem"] == self._fingerprint():
-            self._origin, self._t = stored["origin"], stored["iterations"]
+        if self.recognizes(state):
+            self._origin, self._t = state["closed_form"]["origin"], state["closed_form"]["iterations"]
 
     def state(self) -> dict[str, Any]:
         stored = {"origin": self._origin, "iterations": self._t, "problem": self._fingerprint()}
@@ -99,28 +103,36 @@ class ClosedForm:
         theta = self._origin - self._expand(_phi(self._values, self.rate, self._t)[:, None] * self._start_modes())
         self.model.theta[...] = self.model.am.from_numpy(theta.reshape(-1), self.model.theta.dtype)
 
-    def _decompose(self) -> None:
-        """Eigenvalues and eigenvectors, from one pass over the rows."""
+    def _gather(self, wide: bool) -> None:
+        """The Hessian, or the Gram matrix of wide data, from one pass over the rows."""
         columns = self.model.shape[0]
-        hessian, self._moment, self._y_square = np.zeros((columns, columns)), np.zeros(self.model.shape), 0.0
-        if self._wide:
+        self._hessian, self._moment, self._y_square = np.zeros((columns, columns)), np.zeros(self.model.shape), 0.0
+        if wide:
             self._R, self._y = next(self._rows())
-            hessian = self._R @ self._R.T
+            self._hessian, self._moment = self._R @ self._R.T, self._R.T @ self._y
         else:
             for R, y in self._rows():
-                hessian += R.T @ R
+                self._hessian += R.T @ R
                 self._moment += R.T @ y
                 self._y_square += float(np.vdot(y, y))
-        self._unpenalized = hessian
-        self._penalized = np.full(len(hessian), float(self.penalty.strength))
+        self._penalized = np.full(len(self._hessian), 0.0 if wide else float(self.penalty.strength))
         self._penalized[self.model.weights.stop // self.model.n_outputs :] = 0.0  # the intercept
-        if self._wide:
-            self._penalized = np.zeros(len(hessian))
-        if not np.isfinite(hessian).all():
-            self._values, self._vectors = np.full(len(hessian), np.inf), np.eye(len(hessian))
-            return
-        values, self._vectors = np.linalg.eigh(hessian + np.diag(self._penalized))
-        self._values = np.maximum(values, 0.0)  # rounding makes zeros negative
+
+    @cached_property
+    def _eigen(self) -> tuple[np.ndarray, np.ndarray]:
+        """Eigenvalues and eigenvectors of the Hessian with penalty, or of the Gram matrix."""
+        if not np.isfinite(self._hessian).all():
+            return np.full(len(self._hessian), np.inf), np.eye(len(self._hessian))
+        values, vectors = np.linalg.eigh(self._hessian + np.diag(self._penalized))
+        return np.maximum(values, 0.0), vectors  # rounding makes zeros negative
+
+    @property
+    def _values(self) -> np.ndarray:
+        return self._eigen[0]
+
+    @property
+    def _vectors(self) -> np.ndarray:
+        return self._eigen[1]
 
     def _rows(self) -> Any:
         """Blocks of R = sqrt(c s / n) X and of y with the same factor, in float64."""
@@ -132,19 +144,19 @@ class ClosedForm:
 
     def _start_modes(self) -> np.ndarray:
         """V^T g, or U^T residual for wide data, at the origin."""
-        if self._wide:
+        if self._R is not None:
             return self._vectors.T @ (self._R @ self._origin - self._y)
-        gradient = self._unpenalized @ self._origin + self._penalized[:, None] * self._origin - self._moment
+        gradient = self._hessian @ self._origin + self._penalized[:, None] * self._origin - self._moment
         return self._vectors.T @ gradient
 
     def _expand(self, modes: np.ndarray) -> np.ndarray:
         theta = self._vectors @ modes
-        return self._R.T @ theta if self._wide else theta
+        return theta if self._R is None else self._R.T @ theta
 
     def _prepare(self) -> None:
         """The coefficients of the losses."""
         modes, values = self._start_modes(), self._values
-        if self._wide:
+        if self._R is not None:
             self._settles = np.ones(len(values), dtype=bool)
             self._divisor, self._base, self._linear = np.ones(len(values)), 0.0, np.zeros(len(values))
             self._square, self._cross = np.square(modes).sum(axis=1), None
@@ -156,7 +168,7 @@ class ClosedForm:
             self._linear = ((self._vectors.T @ gradient) * modes).sum(axis=1)
             self._square, self._cross = values * np.square(modes).sum(axis=1), None
             if self._penalized.any():
-                self._cross = (self._vectors.T @ self._unpenalized @ self._vectors) * (modes @ modes.T)
+                self._cross = (self._vectors.T @ self._hessian @ self._vectors) * (modes @ modes.T)
         self._active = np.square(modes).sum(axis=1) > 0.0
         self._prepared = True
 
@@ -191,8 +203,7 @@ class ClosedForm:
 
     def _fingerprint(self) -> str:
         """Names the problem: two runs with the same are the same run."""
-        data = (self._R, self._y) if self._wide else (self._unpenalized, self._moment, self._y_square)
-        return fingerprint(*data, self._penalized, self.rate)
+        return fingerprint(self._hessian, self._moment, self._y_square, self._penalized, self.rate)
 
 
 def _float64(model: Any, a: Any) -> np.ndarray:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from skrelu._problem import Problem
 
+SHORTCUTS = ("sample_space", "tall", "wide")
+
 _ITERATIONS = 300
 _GRAM_NUMBERS = 2**23  # a Gram matrix may have as many entries as X, or this many: 64 MB in float64
 _WHOLE_NUMBERS = 2**26  # data that an engine holds as one standardized batch: 512 MB in float64

@@ -169,8 +169,8 @@ class LinearGDRegressor(GradientRegressor):
     def _make_model(self, problem: Problem, rows: int) -> LinearModel:
         return LinearModel(problem.am, problem.n_features, problem.n_outputs, self.fit_intercept, rows, problem.X.dtype)
 
-    def _choose_engine(self, problem: Problem, *, single_iteration: bool) -> str:
-        if single_iteration or self.precompute is False:
+    def _choose_engine(self, problem: Problem) -> str:
+        if self.precompute is False:
             return "plain"
         return closed_form_kind(problem, self.fit_intercept, self.alpha > 0.0, forced=self.precompute is True)
 

@@ -68,13 +68,17 @@ class SampleSpace:
         moments = [self._velocity()] if self._momentum else []
         return {"name": "gd", "moments": moments, "sample_space": stored | {"problem": self._fingerprint()}}
 
+    def recognizes(self, state: dict[str, Any]) -> bool:
+        """Whether `state` is of a run on the same problem with the same parameters."""
+        return "sample_space" in state and state["sample_space"]["problem"] == self._fingerprint()
+
     def restore(self, state: dict[str, Any]) -> None:
         """Go on exactly where an earlier run on the same problem ended; else from its parameters and velocity."""
         moments = state["moments"] if self._momentum else []
         for velocity in moments:
             self._optimizer.moments[0][...] = velocity[self.model.outer]
-        stored = state.get("sample_space")
-        if stored is not None and stored["problem"] == self._fingerprint():
+        if self.recognizes(state):
+            stored = state["sample_space"]
             for name in self._arrays:
                 setattr(self, name, _copy(stored[name]))
             for name in self._numbers:
@@ -168,7 +172,9 @@ class SampleSpace:
 
     def _fingerprint(self) -> str:
         """Names the problem: two runs with the same are one run."""
-        arrays = [self._am.to_numpy(a) for a in (self._G, self._y, self._s) if a is not None]
+        X_y = self._am.empty((self._X.shape[1], self._y.shape[1]), self._X.dtype)
+        self._am.matmul_transposed(self._X, self._y, out=X_y)
+        arrays = [self._am.to_numpy(a) for a in (self._G, X_y, self._y, self._s) if a is not None]
         return fingerprint(*arrays, self.rate, self.c, self._lambda, self._momentum)
 
 

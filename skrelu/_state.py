@@ -28,6 +28,7 @@ def new_state(estimator: Any, problem: Problem, x: Scaling, y: Scaling, drawn: l
         "seed": seed,
         "epoch": 0,
         "engine": {"name": "", "moments": []},
+        "kind": "",
     }
 
 

@@ -235,10 +235,10 @@ class TwoLayerReLURegressor(GradientRegressor):
     def _width(self) -> int:
         return self.n_outputs_ + self.coefs_[0].shape[1]
 
-    def _choose_engine(self, problem: Problem, *, single_iteration: bool) -> str:
+    def _choose_engine(self, problem: Problem) -> str:
         if self.solver == "adam":
             return "minibatches"
-        if single_iteration or self.precompute is False:
+        if self.precompute is False:
             return "plain"
         return sample_space_kind(problem, self.hidden_layer_size, forced=self.precompute is True)
 

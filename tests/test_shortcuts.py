@@ -6,8 +6,9 @@ import pickle
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 
-from skrelu import LinearGDRegressor, TwoLayerReLURegressor, _linear, _two_layer
+from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
 EPS = {"float32": np.finfo(np.float32).eps, "float64": np.finfo(np.float64).eps}
 
@@ -93,3 +94,114 @@ def test_closed_form_agrees_with_the_plain_iteration(
     # "auto" finds the same rate by the Lanczos iteration, whose residual of 1e-9 leaves an error near its square.
     auto = LinearGDRegressor(**params, precompute=False).fit(X, y, sample_weight=weights)
     assert_allclose(auto.learning_rate_, fast.learning_rate_, rtol=1e-12 + 200 * EPS[dtype])
+
+
+NETWORK = {"hidden_layer_size": 5, "solver": "gd", "random_state": 0, "precompute": True}
+CONTINUED = {
+    "sample space": (TwoLayerReLURegressor(**NETWORK), (12, 30)),
+    "sample space, two outputs": (TwoLayerReLURegressor(**NETWORK), (12, 30, 2)),
+    "sample space, momentum": (TwoLayerReLURegressor(**NETWORK, momentum=0.5), (12, 30)),
+    "sample space, penalty": (TwoLayerReLURegressor(**NETWORK, momentum=0.5, alpha=1.0), (12, 30)),
+    "sample space, float32": (TwoLayerReLURegressor(**NETWORK), (12, 30, 1, "float32")),
+    "closed form": (LinearGDRegressor(precompute=True), (40, 6)),
+    "closed form, penalty": (LinearGDRegressor(precompute=True, alpha=3.0), (40, 6, 2)),
+    "closed form, wide": (LinearGDRegressor(precompute=True, init="uniform", random_state=0), (8, 20)),
+    "plain": (LinearGDRegressor(precompute=False), (40, 6)),
+}
+
+
+def assert_equal_fit(a, b):
+    assert a.loss_curve_ == b.loss_curve_
+    assert a.learning_rate_ == b.learning_rate_
+    for u, v in zip(parameters(a), parameters(b), strict=True):
+        assert_array_equal(u, v)
+
+
+@pytest.mark.parametrize("name", CONTINUED)
+@pytest.mark.parametrize("pickled", [False, True])
+def test_a_continued_run_is_one_run_exactly(name, pickled):
+    model, shape = CONTINUED[name]
+    X, y, w = data(*(*shape, 1)[:3], *shape[3:])
+    once = clone(model).set_params(max_iter=97).fit(X, y, sample_weight=w)
+    parts = clone(model).set_params(warm_start=True, max_iter=30)
+    for n_iter in (30, 3, 63):
+        parts.set_params(max_iter=n_iter).fit(X, y, sample_weight=w)
+        if pickled:
+            parts = pickle.loads(pickle.dumps(parts))
+    assert_equal_fit(once, parts.partial_fit(X, y, sample_weight=w))
+
+
+@pytest.mark.parametrize("name", CONTINUED)
+def test_training_goes_on_from_the_model_on_other_rows(name):
+    model, shape = CONTINUED[name]
+    X, y, _ = data(*(*shape, 1)[:3], *shape[3:])
+    other_X, other_y, _ = data(*(*shape, 1)[:3], *shape[3:], seed=1)
+    params = {"warm_start": True, "max_iter": 10, "learning_rate": 0.01}
+    fits = [
+        clone(model).set_params(**params, precompute=precompute).fit(X, y).fit(other_X, other_y)
+        for precompute in (True, False)
+    ]
+    assert_same_fit(*fits, 20, str(X.dtype))
+    assert_same_fit(*(fit.partial_fit(X, y) for fit in fits), 21, str(X.dtype))
+
+
+@pytest.mark.parametrize("tol", [1e-3, 1e-6])
+@pytest.mark.parametrize("shape", [(40, 6), (8, 20)])
+def test_tol_stops_the_closed_form_where_it_stops_the_iteration(tol, shape):
+    X, y, _ = data(*shape, 1)
+    params = {"learning_rate": 0.1, "max_iter": 3000, "tol": tol}
+    fast, plain = (LinearGDRegressor(**params, precompute=precompute) for precompute in (True, False))
+    assert_same_fit(fast.fit(X, y), plain.fit(X, y), plain.n_iter_, "float64")
+    assert 1 < fast.n_iter_ < 3000
+
+
+@pytest.mark.parametrize("shape", [(40, 6), (8, 20)])
+@pytest.mark.parametrize("alpha", [0.0, 2.0])
+def test_the_linear_model_diverges_at_the_same_iteration(shape, alpha):
+    X, y, _ = data(*shape, 1)
+    messages = []
+    for precompute in (True, False):
+        model = LinearGDRegressor(learning_rate=50.0, max_iter=100000, precompute=precompute, alpha=alpha)
+        with pytest.raises(ValueError, match=r"not finite at iteration \d+ with learning_rate=50\. .*2/L = ") as error:
+            model.fit(X, y)
+        messages.append(int(str(error.value).split("iteration ")[1].split()[0]))
+    # The losses differ by rounding, and grow by a factor of over 100 an iteration.
+    assert abs(messages[0] - messages[1]) <= 1
+
+
+@pytest.mark.parametrize("rate", [1e2, 1e8])
+def test_the_network_diverges_at_the_same_iteration(rate):
+    X, y, _ = data(12, 30, 1)
+    messages = []
+    for precompute in (True, False):
+        with pytest.raises(ValueError, match="not finite at iteration") as error:
+            TwoLayerReLURegressor(5, solver="gd", learning_rate=rate, random_state=0, precompute=precompute).fit(X, y)
+        messages.append(str(error.value).split(" with")[0])
+    assert messages[0] == messages[1]
+
+
+def test_expanding_modes_have_exact_losses_while_finite():
+    X, y, _ = data(40, 6, 1)
+    rate = 2.2 * LinearGDRegressor(max_iter=1).fit(X, y).learning_rate_
+    fits = [
+        LinearGDRegressor(learning_rate=rate, max_iter=50, precompute=precompute).fit(X, y)
+        for precompute in (True, False)
+    ]
+    # Rounding is amplified by what the loss grows.
+    growth = fits[1].loss_curve_[-1] / fits[1].loss_curve_[0]
+    assert growth > 10
+    assert_allclose(fits[0].loss_curve_, fits[1].loss_curve_, rtol=200 * 50 * EPS["float64"] * growth)
+
+
+def test_auto_takes_the_shortcut_where_it_pays():
+    def engine(model, n, d):
+        X, y, _ = data(n, d, 1)
+        return model.fit(X, y)._state["kind"]
+
+    network = TwoLayerReLURegressor(solver="gd", max_iter=1, learning_rate=1e-3)
+    assert engine(network, 20, 200) == "sample_space"
+    assert engine(network, 200, 20) == "plain"
+    assert engine(LinearGDRegressor(max_iter=1), 200, 20) == "tall"
+    assert engine(LinearGDRegressor(max_iter=1), 20, 200) == "wide"
+    assert engine(LinearGDRegressor(max_iter=1, precompute=False), 20, 200) == "plain"
+    assert engine(TwoLayerReLURegressor(max_iter=1), 20, 200) == "minibatches"
