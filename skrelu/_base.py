@@ -10,6 +10,7 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -170,6 +171,7 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         ValueError
             If training diverges; if the input is not valid, or has another number of features or outputs than before.
         """
+        self._validate_params()  # the decorator skips it for a fitted estimator
         with self._unchanged_on_failure():
             self._run(X, y, sample_weight, resume=True, n_iter=1, method="partial_fit")
         return self
@@ -223,6 +225,8 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         X, y = validate_data(
             self, X, y, reset=reset, dtype=list(float_dtypes), order="C", multi_output=True, y_numeric=True
         )
+        if issparse(y):
+            raise TypeError("Sparse y is not supported, dense data is required: pass y.toarray().")
         if y.ndim == 2 and y.shape[1] == 0:
             raise ValueError(f"y must have at least one column; got an array of shape {tuple(y.shape)}.")
         am = select(X)
@@ -259,8 +263,11 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         scalings = problem.measure(center=self.fit_intercept) if self.standardize else problem.unscaled()
         rng = check_random_state(self.random_state)
         drawn = self._draw(rng, problem.n_features, problem.n_outputs)
+        # What does not vary starts, and so stays, at zero: a constant feature has no effect, a constant output is its
+        # mean.
+        drawn[0][: problem.n_features][scalings[0].constant] = 0.0
         for a in drawn[1:] or drawn:
-            if a.size:  # A constant output is its mean: its standardized model starts, and so stays, at zero.
+            if a.size:
                 a[..., scalings[1].constant] = 0.0
         self.n_outputs_ = problem.n_outputs
         self.loss_curve_: list[float] = []

@@ -57,10 +57,8 @@ class ClosedForm:
         return stable_rate(self.curvature(rtol))
 
     def curvature(self, rtol: float) -> float:
-        """L, the largest eigenvalue of the Hessian without penalty plus lambda; exact whatever `rtol`."""
-        if self._penalized.any():
-            return float(self.penalty.strength + np.linalg.eigvalsh(self._hessian)[-1])
-        return float(self._values[-1])
+        """L, the largest eigenvalue of the Hessian; exact whatever `rtol`."""
+        return float(self._values.max())
 
     def recognizes(self, state: dict[str, Any]) -> bool:
         """Whether `state` is of a run on the same problem at the same rate."""
@@ -123,7 +121,11 @@ class ClosedForm:
         """Eigenvalues and eigenvectors of the Hessian with penalty, or of the Gram matrix."""
         if not np.isfinite(self._hessian).all():
             return np.full(len(self._hessian), np.inf), np.eye(len(self._hessian))
-        values, vectors = np.linalg.eigh(self._hessian + np.diag(self._penalized))
+        # A column of zeros is a mode by itself; left in, rounding would mix it with others.
+        occurs = np.flatnonzero(np.diag(self._hessian) > 0.0)
+        values, vectors = self._penalized.copy(), np.eye(len(self._hessian))
+        block = np.ix_(occurs, occurs)
+        values[occurs], vectors[block] = np.linalg.eigh(self._hessian[block] + np.diag(self._penalized[occurs]))
         return np.maximum(values, 0.0), vectors  # rounding makes zeros negative
 
     @property

@@ -39,8 +39,9 @@ class _Model:
         self.am, self.n_outputs = am, n_outputs
         self.theta = am.zeros((n_parameters,), dtype)
         self.gradient = am.zeros((n_parameters,), dtype)
-        per_row |= {"_F": n_outputs, "_D": n_outputs, "_stage": n_outputs}
+        per_row |= {"_F": n_outputs, "_D": n_outputs}
         self._buffers = {name: am.empty((rows, columns), dtype) for name, columns in per_row.items()}
+        self._buffers["_stage"] = am.empty((rows, n_outputs), am.accumulator)
         self._n_rows = 0
         self._use_rows(rows)
 

@@ -45,7 +45,7 @@ class Penalty:
         self.strength: Any = 0.0 if fixed is None else fixed
         self.mse: Any = 0.0
         self.count = 0
-        self._weights, self._gradient = model.theta[model.weights], model.gradient[model.weights]
+        self._gradient = model.gradient[model.weights]
         self._stage = None if fixed == 0.0 else model.am.empty(self._gradient.shape, model.theta.dtype)
 
     def observe(self, loss: Any) -> None:
@@ -57,10 +57,22 @@ class Penalty:
             minimum = self._model.am.minimum
             self.strength = self._c * minimum(20.0 / self._total_weight * minimum(self.mse, 1.0), 0.1)
 
-    def add_gradient(self) -> None:
-        """gradient += lambda weights."""
+    def add_gradient(self, theta: Array) -> None:
+        """gradient += lambda (the weights in `theta`)."""
         if self._stage is not None:
-            self._model.am.add_scaled(self._weights, self.strength, stage=self._stage, out=self._gradient)
+            weights = theta[self._model.weights]
+            self._model.am.add_scaled(weights, self.strength, stage=self._stage, out=self._gradient)
+
+
+def penalized_curvature(model: Any, product: Callable[[Array], None], penalty: Penalty, rtol: float) -> float:
+    """Largest eigenvalue of the matrix whose products `product` leaves in the gradient, plus that of the penalty."""
+
+    def with_penalty(direction: Array) -> Array:
+        product(direction)
+        penalty.add_gradient(direction)
+        return model.gradient
+
+    return largest_eigenvalue(model.am, with_penalty, model.theta.shape[0], model.theta.dtype, rtol=rtol)
 
 
 class FullBatch:
@@ -79,7 +91,7 @@ class FullBatch:
             losses.append(self._over_blocks(lambda X, y, s: self.model.loss_and_gradient(X, y, s, self.c)))
             if not math.isfinite(losses[-1]):
                 break
-            self.penalty.add_gradient()
+            self.penalty.add_gradient(self.model.theta)
             self.optimizer.step(self.model.theta, self.model.gradient, self.rate)
             self.epoch += 1
         return losses
@@ -88,16 +100,12 @@ class FullBatch:
         return stable_rate(self.curvature(rtol))
 
     def curvature(self, rtol: float) -> float:
-        """L, the largest eigenvalue of the Gauss-Newton matrix at theta plus lambda; `rtol` as `largest_eigenvalue`."""
-        am, model = self.model.am, self.model
+        """L, the largest eigenvalue of the Gauss-Newton matrix with penalty at theta; `rtol` is of its residual."""
 
-        def product(direction: Array) -> Array:
-            self._over_blocks(lambda X, y, s: model.curvature_product(X, s, self.c, direction))
-            return model.gradient
+        def product(direction: Array) -> None:
+            self._over_blocks(lambda X, y, s: self.model.curvature_product(X, s, self.c, direction))
 
-        return self.penalty.strength + largest_eigenvalue(
-            am, product, model.theta.shape[0], model.theta.dtype, rtol=rtol
-        )
+        return penalized_curvature(self.model, product, self.penalty, rtol)
 
     def state(self) -> dict[str, Any]:
         return _optimizer_state(self.optimizer)
@@ -182,7 +190,7 @@ class Minibatches:
             if self._step % self._steps_between_looks == 0 and not math.isfinite(loss):
                 return float(loss)
             self.penalty.observe(loss)
-            self.penalty.add_gradient()
+            self.penalty.add_gradient(model.theta)
             if self.n_steps is not None:
                 rate = self.rate * cosine(self._step, self.n_steps)
             self.optimizer.step(model.theta, model.gradient, rate)

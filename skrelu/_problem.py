@@ -43,7 +43,8 @@ class Problem:
     def measure(self, *, center: bool) -> tuple[Scaling, Scaling]:
         """Scaling of X and of y."""
         x = measure(row_blocks(self.X, self._weights, self.am.to_numpy), center=center, dtype=self.dtype)
-        y = measure(row_blocks(self._y, self._weights, np.asarray), center=center, dtype=self.dtype)
+        y_dtype = np.dtype(np.float32 if self._y.dtype == np.float32 else np.float64)  # y is standardized in float64
+        y = measure(row_blocks(self._y, self._weights, np.asarray), center=center, dtype=y_dtype)
         return x, y
 
     def unscaled(self) -> tuple[Scaling, Scaling]:

@@ -26,7 +26,7 @@ from skrelu._batches import Batches
 from skrelu._fingerprint import fingerprint
 from skrelu._network import TwoLayerNetwork
 from skrelu._optimizers import GradientDescent
-from skrelu._plain import Penalty, stable_rate
+from skrelu._plain import Penalty, penalized_curvature, stable_rate
 from skrelu._spectrum import largest_eigenvalue
 
 Array = Any
@@ -155,8 +155,15 @@ class SampleSpace:
         return stable_rate(self.curvature(rtol))
 
     def curvature(self, rtol: float) -> float:
-        """L, the largest eigenvalue of the Gauss-Newton matrix at theta plus lambda, found from J J^T, of side n m."""
+        """L, the largest eigenvalue of the Gauss-Newton matrix with penalty at theta.
+
+        Without penalty it is that of J J^T, of side n m, whose products cost as little as an iteration here.
+        """
         am, model, (n, m) = self._am, self.model, self._y.shape
+        if self._lambda:
+            return penalized_curvature(
+                model, lambda v: model.curvature_product(self._X, self._s, self.c, v), self.penalty, rtol
+            )
         root = None if self._s is None else self._s**0.5
         D, JJv = am.empty((n, m), model.theta.dtype), am.empty((n, m), model.theta.dtype)
         am.matmul(self._X, model.W1, out=self._stage)
@@ -168,7 +175,7 @@ class SampleSpace:
             am.weigh(model.outer_derivative(self._stage, _copy(model.gradient)), root, 1.0, out=JJv)
             return am.reshape(JJv, (n * m,))
 
-        return self._lambda + largest_eigenvalue(am, product, n * m, model.theta.dtype, rtol=rtol)
+        return largest_eigenvalue(am, product, n * m, model.theta.dtype, rtol=rtol)
 
     def _fingerprint(self) -> str:
         """Names the problem: two runs with the same are one run."""

@@ -23,17 +23,18 @@ def largest_eigenvalue(
     """
     q = am.from_numpy(np.random.default_rng(0).standard_normal(size), dtype)
     previous, stage = am.zeros((size,), dtype), am.empty((size,), dtype)
-    am.multiply(q, 1.0 / math.sqrt(am.dot(q, q, stage=stage)), out=q)
+    products = am.empty((size,), am.accumulator)
+    am.multiply(q, 1.0 / math.sqrt(am.dot(q, q, stage=products)), out=q)
     alphas: list[float] = []
     betas: list[float] = []
     value = 0.0
     while len(alphas) < min(size, max_products):
         w = product(q)
-        alphas.append(am.dot(q, w, stage=stage))
+        alphas.append(am.dot(q, w, stage=products))
         am.add_scaled(q, -alphas[-1], stage=stage, out=w)
         if betas:
             am.add_scaled(previous, -betas[-1], stage=stage, out=w)
-        beta = math.sqrt(am.dot(w, w, stage=stage))
+        beta = math.sqrt(am.dot(w, w, stage=products))
         if not math.isfinite(beta):
             return float("inf")
         last = len(alphas) - 1

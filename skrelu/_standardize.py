@@ -26,7 +26,7 @@ Blocks = Callable[[], Iterator[tuple[np.ndarray, np.ndarray | None]]]
 
 @dataclass(frozen=True)
 class Scaling:
-    """Shift and scale of each column, both rounded to the dtype that training uses, so that the fold is exact."""
+    """Shift and scale of each column, rounded to the dtype of the data, so that what is applied is what is folded."""
 
     shift: np.ndarray
     scale: np.ndarray

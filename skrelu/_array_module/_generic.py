@@ -28,6 +28,11 @@ class GenericArrayModule:
         self.device = device
         self._to_numpy = to_numpy
 
+    @property
+    def accumulator(self) -> Any:
+        """The dtype that sums of losses are kept in: float64, where the namespace has it."""
+        return getattr(self.xp, "float64", self.xp.float32)
+
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return self.xp.empty(shape, dtype=dtype, device=self.device)
 
@@ -90,8 +95,8 @@ class GenericArrayModule:
         out[...] = (E if weight is None else weight * E) * factor
 
     def dot(self, A: Array, B: Array, stage: Array) -> Any:
-        """Sum of the products of the entries, accumulated in float64 where there is one; `stage` is like A."""
-        product = self.xp.astype(A, self._accumulator()) * self.xp.astype(B, self._accumulator())
+        """Sum of the products of the entries, in the dtype `accumulator`; `stage` is scratch space of it, like A."""
+        product = self.xp.astype(A, self.accumulator) * self.xp.astype(B, self.accumulator)
         return float(self.xp.sum(product))
 
     def mask_backward(self, E: Array, W: Array, mask: Array, out: Array) -> None:
@@ -128,6 +133,3 @@ class GenericArrayModule:
     def is_finite(self, a: Array) -> bool:
         """Whether all entries are finite."""
         return bool(self.xp.all(self.xp.isfinite(a)))
-
-    def _accumulator(self) -> Any:
-        return getattr(self.xp, "float64", self.xp.float32)

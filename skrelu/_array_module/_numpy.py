@@ -16,6 +16,7 @@ class NumpyArrayModule:
     """Array functions that write into the caller's buffers; `GenericArrayModule` says what each computes."""
 
     xp: Any = np
+    accumulator: Any = np.float64
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return self.xp.empty(shape, dtype=dtype)
@@ -35,7 +36,7 @@ class NumpyArrayModule:
     def take_rows(
         self, X: Array, rows: Any, shift: Array | None, inverse_scale: Array | None, stage: Array, out: Array
     ) -> None:
-        if out.flags.c_contiguous and inverse_scale is None and not isinstance(rows, slice):
+        if out.flags.c_contiguous and shift is None and inverse_scale is None and not isinstance(rows, slice):
             # mode="clip" because "raise" works on a copy of out; and out must be contiguous, or it is copied, too.
             X.take(rows, axis=0, out=out, mode="clip")
             return
@@ -89,8 +90,8 @@ class NumpyArrayModule:
     def dot(self, A: Array, B: Array, stage: Array) -> Any:
         if A.dtype == np.float64:
             return float(self.xp.vdot(A, B))
-        self.xp.multiply(A, B, out=stage)
-        return float(self.xp.add.reduce(stage, axis=None, dtype=np.float64))
+        self.xp.multiply(A, B, out=stage, dtype=np.float64)
+        return float(self.xp.add.reduce(stage, axis=None))
 
     def mask_backward(self, E: Array, W: Array, mask: Array, out: Array) -> None:
         if W.shape[1] == 1:  # matmul with inner dimension 1 is three times slower than the broadcast product
