@@ -150,7 +150,8 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
 
         The first call initializes the model and, with ``standardize=True``, takes its centring and scaling from the
         rows it is given, so these should be representative; later calls keep both. The penalty is that of the rows of
-        the call. If it fails or is interrupted, the estimator stays as it was.
+        the call. After a `fit` on the same rows it goes on exactly; from the start it is exactly what `fit` with
+        ``precompute=False`` does. If it fails or is interrupted, the estimator stays as it was.
 
         Parameters
         ----------
@@ -227,8 +228,6 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         )
         if issparse(y):
             raise TypeError("Sparse y is not supported, dense data is required: pass y.toarray().")
-        if y.ndim == 2 and y.shape[1] == 0:
-            raise ValueError(f"y must have at least one column; got an array of shape {tuple(y.shape)}.")
         am = select(X)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=float_dtypes[0], ensure_non_negative=True)
@@ -271,7 +270,8 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
                 a[..., scalings[1].constant] = 0.0
         self.n_outputs_ = problem.n_outputs
         self.loss_curve_: list[float] = []
-        seed = int(rng.randint(np.iinfo(np.int32).max))
+        shuffles = self._choose_engine(problem) == "minibatches"
+        seed = int(rng.randint(np.iinfo(np.int32).max)) if shuffles else 0
         self._state = new_state(self, problem, *scalings, drawn, seed)
 
     def _train(self, model: Any, batches: Batches, problem: Problem, kind: str, n_iter: int | None) -> None:
@@ -317,13 +317,17 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
             "epoch": engine.epoch,
             "engine": engine.state(),
             "kind": kind,
+            "auto_rate": engine.rate if self.learning_rate == "auto" else None,
         }
 
     def _set_rate(self, engine: Any, continues: bool) -> None:
+        """The learning rate; "auto" is what it was at the first weights as long as training goes on."""
         if self.learning_rate != "auto":
             engine.rate = float(self.learning_rate)
+        elif continues and self._state["auto_rate"] is not None:
+            engine.rate = self._state["auto_rate"]
         else:
-            engine.rate = self.learning_rate_ if continues else engine.default_rate(self._curvature_rtol)
+            engine.rate = engine.default_rate(self._curvature_rtol)
 
     def _penalty(self, model: Any, problem: Problem, c: float) -> Penalty:
         """The L2 term with a fixed alpha; "auto" is none."""

@@ -178,6 +178,7 @@ class ClosedForm:
         """Losses before the updates `start` to `stop` - 1."""
         # Modes by iterations, and sums over modes that do not depend on how many iterations are computed at once: the
         # losses of a run continued are to the last bit those of a run at once.
+        n, stop = stop - start, max(stop, start + 2)  # NumPy sums a single column in another order
         values, settles = self._values[:, None], self._settles[:, None]
         f = _powers(values, self.rate, start, stop)
         f /= self._divisor[:, None]
@@ -192,7 +193,7 @@ class ClosedForm:
         curved *= 0.5
         f *= self._linear[:, None]
         curved += f
-        return np.maximum(self._base + curved.sum(axis=0), 0.0)
+        return np.maximum(self._base + curved.sum(axis=0)[:n], 0.0)
 
     def _loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Loss without penalty and its gradient, from the rows."""

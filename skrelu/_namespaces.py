@@ -19,9 +19,9 @@ __all__ = ["check_fitted_namespace", "follow", "namespace_of", "select"]
 
 
 def namespace_of(X: Any) -> tuple[Any, Any, tuple[Any, ...]]:
-    """Namespace, device and floating dtypes (widest first) of `X`; NumPy's unless dispatch is on."""
+    """Namespace, device and dtypes of training (widest first) for `X`; NumPy's unless dispatch is on."""
     xp, _, device = get_namespace_and_device(X)
-    return xp, device, tuple(supported_float_dtypes(xp, device))
+    return xp, device, tuple(t for t in supported_float_dtypes(xp, device) if t in (xp.float64, xp.float32))
 
 
 def follow(*arrays: Any, xp: Any, device: Any) -> tuple[Any, ...]:

@@ -30,14 +30,15 @@ class Problem:
         if isinstance(X, np.ndarray):
             self.X = X.view(np.ndarray)  # taking slices of a memory map is slow, of its array not
         self.y_ndim = y.ndim
-        self._y = y.reshape(-1, 1) if y.ndim == 1 else y
+        self._y = np.ascontiguousarray(y.reshape(-1, 1) if y.ndim == 1 else y)
         self.n_samples, self.n_features = X.shape
         self.n_outputs = self._y.shape[1]
         self.total_weight = float(self.n_samples)
         self._weights = None  # divided by their mean
         if sample_weight is not None:
-            relative = sample_weight / sample_weight.max()  # their sum cannot overflow
-            self.total_weight = float(relative.sum()) * float(sample_weight.max())
+            largest = float(sample_weight.max())
+            relative = sample_weight / largest  # their sum cannot overflow; that of the weights is kept from it
+            self.total_weight = min(float(relative.sum()) * largest, np.finfo(np.float64).max / 4)
             self._weights = relative / relative.mean()
 
     def measure(self, *, center: bool) -> tuple[Scaling, Scaling]:

@@ -91,6 +91,7 @@ def measure(blocks: Blocks, *, center: bool, dtype: np.dtype) -> Scaling:
     deviation = np.sqrt(squares / total)
     constant = deviation <= (10 * np.finfo(dtype).eps if center else 0.0) * (largest / unit)
     scale = np.where(constant, np.where(largest > 0, largest, 1.0), deviation * unit)
+    scale = np.maximum(scale, np.finfo(dtype).tiny)  # its inverse is finite
     shift = (mean + first) * unit
     return Scaling(_representable(shift, dtype), _representable(scale, dtype), constant)
 

@@ -29,6 +29,7 @@ def new_state(estimator: Any, problem: Problem, x: Scaling, y: Scaling, drawn: l
         "epoch": 0,
         "engine": {"name": "", "moments": []},
         "kind": "",
+        "auto_rate": None,
     }
 
 

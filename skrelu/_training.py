@@ -21,6 +21,9 @@ class Engine(Protocol):
         ...
 
 
+_LOOK_AHEAD = 4096  # iterations whose losses are asked for at once of an engine that can go back
+
+
 @dataclass(frozen=True)
 class Result:
     """Why training ended."""
@@ -38,7 +41,7 @@ def train(
     k-th iteration is printed as the tutorials do: its number and its loss.
     """
     looks = tol is not None or verbose > 0
-    stride = 1 if looks and not engine.can_go_back else max_iter
+    stride = (_LOOK_AHEAD if engine.can_go_back else 1) if looks else max_iter
     best_before = min(loss_curve[:-n_iter_no_change], default=math.inf)  # the last n_iter_no_change left out
     remaining = max_iter
     while remaining:

@@ -195,14 +195,14 @@ class TwoLayerReLURegressor(GradientRegressor):
         self.verbose = verbose
 
     def _draw(self, rng: np.random.RandomState, n_features: int, n_outputs: int) -> list[np.ndarray]:
-        h, b = self.hidden_layer_size, self.fit_intercept
+        h, b = int(self.hidden_layer_size), self.fit_intercept
         he = self.init == "he_normal"
         W1 = rng.standard_normal((n_features, h)) * (math.sqrt(2.0 / n_features) if he else 1.0)
         W2 = rng.standard_normal((h, n_outputs)) * (math.sqrt(2.0 / h) if he else 1.0)
         return [np.concatenate([W1, np.zeros((int(b), h))]), W2, np.zeros(n_outputs * b)]
 
     def _make_model(self, problem: Problem, rows: int) -> TwoLayerNetwork:
-        n, h, m = problem.n_features, self.hidden_layer_size, problem.n_outputs
+        n, h, m = problem.n_features, int(self.hidden_layer_size), problem.n_outputs
         return TwoLayerNetwork(problem.am, n, h, m, self.fit_intercept, rows, problem.X.dtype)
 
     def _work(self, problem: Problem, kind: str, rows: int, n_iter: int) -> tuple[float, float]:

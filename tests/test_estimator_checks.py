@@ -55,6 +55,20 @@ def _importable(name):
     return True
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _one_torch_thread():
+    """On arrays this small, torch's threads spend the time waiting for each other, most of all on a busy machine."""
+    if not _importable("torch"):
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def _library_and_device(name, device):
     xp = pytest.importorskip(name)
     return xp, xp.Device(device) if name == "array_api_strict" else device

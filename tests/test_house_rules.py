@@ -19,7 +19,7 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 LAYERS = [
     # arithmetic: array functions, one formula or one algorithm each, on arguments
     {"_array_module._generic", "_array_module._numpy", "_fingerprint", "_network", "_optimizers", "_spectrum"}
-    | {"_standardize", "_training"},
+    | {"_standardize", "_threads", "_training"},
     {"_array_module._cupy"},  # NumPy's functions on another namespace
     {"_array_module.__init__", "_batches"},
     # engines, the validated problem, the choice of the array library
@@ -138,6 +138,8 @@ def test_nothing_is_swallowed(name):
 
 @modules
 def test_there_is_no_global_state(name):
+    if name == "_threads":  # the number of BLAS threads is one of the process
+        return
     for node in ast.walk(TREES[name]):
         assert not isinstance(node, ast.Global), f"line {node.lineno}"
 

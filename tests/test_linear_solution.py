@@ -104,9 +104,8 @@ def test_it_converges_to_the_known_solution(condition, alpha, n_outputs, interce
     np.testing.assert_allclose(model.coef_.T, problem.coef, rtol=0, atol=atol)
     np.testing.assert_allclose(model.intercept_, problem.bias, rtol=0, atol=atol * 10)  # |bias| < 10
     hessian, _, inputs = quadratic(problem, alpha, "mean")
-    assert model.learning_rate_ == pytest.approx(
-        1.0 / np.linalg.eigvalsh(hessian)[-1], rel=1e-9, abs=0.0
-    )  # 1e-10 asked for
+    # A residual of 1e-9 is asked for.
+    assert model.learning_rate_ == pytest.approx(1.0 / np.linalg.eigvalsh(hessian)[-1], rel=1e-9, abs=0.0)
     theta = np.vstack([problem.coef, problem.bias]) if intercept else problem.coef
     assert model.loss_curve_[-1] == pytest.approx(
         loss_of(problem, inputs, theta, "mean"), rel=1e3 * EPS * condition**2, abs=0.0
@@ -233,9 +232,8 @@ def test_the_automatic_learning_rate_is_one_over_the_curvature(offset, alpha, re
     problem.X = 0.1 * problem.X + offset
     hessian, _, _ = quadratic(problem, alpha, reduction)
     model = fit(problem, alpha=alpha, reduction=reduction, max_iter=1, precompute=precompute)
-    assert model.learning_rate_ == pytest.approx(
-        1.0 / np.linalg.eigvalsh(hessian)[-1], rel=1e-8, abs=0.0
-    )  # 1e-9 asked for
+    # A residual of 1e-9 is asked for.
+    assert model.learning_rate_ == pytest.approx(1.0 / np.linalg.eigvalsh(hessian)[-1], rel=1e-9, abs=0.0)
 
 
 @engines

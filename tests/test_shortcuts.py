@@ -205,3 +205,28 @@ def test_auto_takes_the_shortcut_where_it_pays():
     assert engine(LinearGDRegressor(max_iter=1), 20, 200) == "wide"
     assert engine(LinearGDRegressor(max_iter=1, precompute=False), 20, 200) == "plain"
     assert engine(TwoLayerReLURegressor(max_iter=1), 20, 200) == "minibatches"
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.7])
+def test_a_strong_penalty_over_many_iterations(momentum):
+    X, y, w = data(12, 30, 2)
+    params = {"learning_rate": 0.01, "max_iter": 300, "alpha": 10.0, "momentum": momentum}
+    fits = [
+        TwoLayerReLURegressor(6, solver="gd", random_state=0, precompute=precompute, **params).fit(X, y, w)
+        for precompute in (True, False)
+    ]
+    # The initial weights have decayed, so their part in W1 is seen.
+    assert (
+        np.abs(fits[1].coefs_[0]).max() < 0.5 * np.abs(TwoLayerReLURegressor(6, max_iter=1).fit(X, y).coefs_[0]).max()
+    )
+    assert_same_fit(*fits, 300, "float64")
+
+
+def test_weights_and_columns_at_the_end_of_the_range():
+    X, y, _ = data(40, 6, 1)
+    reference = LinearGDRegressor(max_iter=5).fit(X, y)
+    heavy = LinearGDRegressor(max_iter=5).fit(X, y, sample_weight=np.full(40, 1e308))
+    assert np.isfinite(heavy.alpha_)
+    assert_allclose(heavy.coef_, reference.coef_, rtol=1e3 * EPS["float64"])
+    tiny = (1e-40 * X).astype(np.float32)  # subnormal: few digits are left
+    assert np.isfinite(TwoLayerReLURegressor(5, max_iter=3, random_state=0).fit(tiny, y).loss_curve_).all()

@@ -86,7 +86,7 @@ def largest_difference(a, b):
 
 
 @pytest.mark.parametrize("precompute", [False, True])
-@pytest.mark.parametrize("seed", [0, 1, 2, 4])
+@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_network(seed, precompute):
     x, y, losses, w1, w2 = network_program(np.random.RandomState(seed), 500)
     model = TwoLayerReLURegressor(

@@ -92,7 +92,7 @@ def mlp_regressor(task: Task) -> Run:
 
     def run() -> Parameters:
         model = MLPRegressor(
-            task.weights[0].shape[1],
+            hidden_layer_sizes=(task.weights[0].shape[1],),
             alpha=0.0,
             batch_size=task.batch,
             learning_rate_init=task.rate,
