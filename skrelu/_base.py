@@ -69,6 +69,10 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
     def _draw(self, rng: np.random.RandomState, n_features: int, n_outputs: int) -> list[np.ndarray]:
         """Initial parameters, shaped as the views of the model, drawn in float64; those of the last layer last."""
 
+    def _draw_seed(self, rng: np.random.RandomState) -> int:
+        """Seed of the order of the rows; nothing is drawn where they are not shuffled."""
+        return 0
+
     @abstractmethod
     def _make_model(self, problem: Problem, rows: int) -> Any:
         """The model, with buffers for `rows` rows."""
@@ -113,7 +117,8 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         """Fit the model.
 
         With ``warm_start=True`` training goes on where the last call ended, in the standardized coordinates of the
-        first one. If it fails or is interrupted, the estimator stays as it was.
+        first one. If it fails or is interrupted, the estimator stays as it was (a RandomState passed as `random_state`
+        has moved on).
 
         Parameters
         ----------
@@ -242,65 +247,82 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         if resume:
             check_resumable(self._state, self, problem)
         else:
-            self._start(problem)
-        x, y_scaling = Scaling(*self._state["x_scaling"]), Scaling(*self._state["y_scaling"])
-        kind = self._choose_engine(problem)
-        if n_iter is not None and kind in SHORTCUTS and kind != self._state["kind"]:
-            kind = "plain"  # a single iteration does not pay for the preparation of a shortcut
-        rows = self._batch_rows(problem, kind)
-        batches = problem.batches(x, y_scaling, ones=self.fit_intercept, rows=rows)
-        model = self._make_model(problem, batches.rows)
-        for view, value in zip(model.views(model.theta), self._state["parameters"], strict=True):
-            view[...] = value
+            self._start(problem, method)
         with np.errstate(all="ignore"):  # what overflows ends as a loss that is not finite, and is reported
-            self._train(model, batches, problem, kind, n_iter)
-        parameters = [problem.am.to_numpy(view) for view in model.views(model.theta)]
+            kind = self._choose_engine(problem)
+            if n_iter is None or kind not in SHORTCUTS:
+                engine = self._assemble(kind, problem, n_iter)
+            else:
+                # A single iteration pays for a shortcut only where it goes on from one, on the same rows.
+                engine = self._assemble(kind, problem, n_iter) if kind == self._state["kind"] else None
+                if engine is None or not engine.recognizes(self._state["engine"]):
+                    kind = "plain"
+                    engine = self._assemble(kind, problem, n_iter)
+            self._train(engine, problem, kind, n_iter)
+        parameters = [problem.am.to_numpy(view) for view in engine.model.views(engine.model.theta)]
+        x, y_scaling = Scaling(*self._state["x_scaling"]), Scaling(*self._state["y_scaling"])
         self._publish(parameters, x, y_scaling, problem.stored)
 
-    def _start(self, problem: Problem) -> None:
+    def _start(self, problem: Problem, method: str) -> None:
         """Draw the model and make the state of training."""
-        scalings = problem.measure(center=self.fit_intercept) if self.standardize else problem.unscaled()
+        x, y = problem.measure(center=self.fit_intercept) if self.standardize else problem.unscaled()
+        if method == "partial_fit" and x.constant.all():
+            raise ValueError(
+                "The first call of partial_fit takes the scale of X from its rows, and no feature varies in these "
+                f"{problem.n_samples}. Pass more rows, or use standardize=False."
+            )
         rng = check_random_state(self.random_state)
         drawn = self._draw(rng, problem.n_features, problem.n_outputs)
         # What does not vary starts, and so stays, at zero: a constant feature has no effect, a constant output is its
-        # mean.
-        drawn[0][: problem.n_features][scalings[0].constant] = 0.0
+        # mean. (Without any that varies the weights are left for a later call on other rows.)
+        if not x.constant.all():
+            drawn[0][: problem.n_features][x.constant] = 0.0
         for a in drawn[1:] or drawn:
             if a.size:
-                a[..., scalings[1].constant] = 0.0
+                a[..., y.constant] = 0.0
         self.n_outputs_ = problem.n_outputs
         self.loss_curve_: list[float] = []
-        shuffles = self._choose_engine(problem) == "minibatches"
-        seed = int(rng.randint(np.iinfo(np.int32).max)) if shuffles else 0
-        self._state = new_state(self, problem, *scalings, drawn, seed)
+        self._state = new_state(self, problem, x, y, drawn, self._draw_seed(rng))
 
-    def _train(self, model: Any, batches: Batches, problem: Problem, kind: str, n_iter: int | None) -> None:
-        """Train `model` in place; set the state, and the attributes that tell how it went."""
+    def _assemble(self, kind: str, problem: Problem, n_iter: int | None) -> Any:
+        """The engine with model and data, its rate set and its state restored."""
+        state = self._state
         c = 1.0 if self.reduction == "mean" else 2.0 * problem.total_weight
-        max_iter = n_iter or self._iterations(problem, batches)
-        horizon = None if n_iter else max_iter * batches.per_epoch
-        initial = model.theta * 1.0
+        scalings = Scaling(*state["x_scaling"]), Scaling(*state["y_scaling"])
+        batches = problem.batches(*scalings, ones=self.fit_intercept, rows=self._batch_rows(problem, kind))
+        model = self._make_model(problem, batches.rows)
+        for view, value in zip(model.views(model.theta), state["parameters"], strict=True):
+            view[...] = value
+        horizon = self._iterations(problem, batches) * batches.per_epoch if n_iter is None else None
         engine = self._make_engine(kind, model, batches, problem, c, horizon)
-        continues = self._state["engine"]["name"] == engine.name
-        self._set_rate(engine, continues)
-        if n_iter is not None and kind in SHORTCUTS and not engine.recognizes(self._state["engine"]):
-            kind = "plain"  # new rows
-            engine = self._make_engine(kind, model, batches, problem, c, horizon)
-            self._set_rate(engine, continues)
+        continues = state["engine"]["name"] == engine.name
+        engine.rate = self._rate(engine, state["auto_rate"] if continues else None)
         if continues:
-            engine.restore(self._state["engine"])
-        loss_curve = list(self.loss_curve_)
+            engine.restore(state["engine"])
+        return engine
+
+    def _rate(self, engine: Any, earlier: dict[str, Any] | None) -> float:
+        """The learning rate; "auto" keeps that of an earlier run of the same objective, whose unit is 1 / c."""
+        if self.learning_rate != "auto":
+            return float(self.learning_rate)
+        if earlier is None or (earlier["alpha"], earlier["reduction"]) != (self.alpha, self.reduction):
+            return engine.default_rate(self._curvature_rtol)
+        return earlier["rate"] if engine.c == earlier["c"] else earlier["rate"] * earlier["c"] / engine.c
+
+    def _train(self, engine: Any, problem: Problem, kind: str, n_iter: int | None) -> None:
+        """Train the engine's model; set the state, and the attributes that tell how it went."""
+        model, batches = engine.model, engine.batches
+        max_iter = n_iter or self._iterations(problem, batches)
         tol = self.tol if n_iter is None else None
-        patience = getattr(self, "n_iter_no_change", 1)
+        patience, verbose = int(getattr(self, "n_iter_no_change", 1)), int(self.verbose)
+        initial, loss_curve = model.theta * 1.0, list(self.loss_curve_)
         with blas_threads(*self._work(problem, kind, batches.rows, max_iter)):
-            result = train(
-                engine, loss_curve, max_iter=max_iter, tol=tol, n_iter_no_change=patience, verbose=int(self.verbose)
-            )
+            status = train(engine, loss_curve, max_iter=max_iter, tol=tol, n_iter_no_change=patience, verbose=verbose)
             engine.finish()
-        if result.status == "diverged" or not model.am.is_finite(model.theta):
+        if status == "diverged" or not model.am.is_finite(model.theta):
             model.theta[...] = initial
             raise ValueError(self._divergence_message(engine, len(loss_curve) - 1))
-        if result.status == "max_iter" and tol is not None:
+        if status == "max_iter" and tol is not None:
             warnings.warn(
                 f"{type(self).__name__} did not reach tol={tol} within max_iter={max_iter} iterations: the loss of the "
                 f"last one is {loss_curve[-1]:.3g}. Increase max_iter or tol, or set tol=None to ask for no tolerance.",
@@ -311,23 +333,16 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         self.best_loss_ = min(loss_curve)
         self.n_iter_ = len(loss_curve)
         self.learning_rate_ = engine.rate
-        self.alpha_ = float(engine.penalty.strength) * problem.total_weight
+        strength = float(engine.penalty.strength)
+        self.alpha_ = strength * problem.total_weight if self.alpha == "auto" else float(self.alpha)
+        auto_rate = {"rate": engine.rate, "c": engine.c, "alpha": self.alpha, "reduction": self.reduction}
         self._state = self._state | {
             "parameters": list(model.views(model.theta)),
             "epoch": engine.epoch,
             "engine": engine.state(),
             "kind": kind,
-            "auto_rate": engine.rate if self.learning_rate == "auto" else None,
+            "auto_rate": auto_rate if self.learning_rate == "auto" else None,
         }
-
-    def _set_rate(self, engine: Any, continues: bool) -> None:
-        """The learning rate; "auto" is what it was at the first weights as long as training goes on."""
-        if self.learning_rate != "auto":
-            engine.rate = float(self.learning_rate)
-        elif continues and self._state["auto_rate"] is not None:
-            engine.rate = self._state["auto_rate"]
-        else:
-            engine.rate = engine.default_rate(self._curvature_rtol)
 
     def _penalty(self, model: Any, problem: Problem, c: float) -> Penalty:
         """The L2 term with a fixed alpha; "auto" is none."""
@@ -340,9 +355,10 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
             f"learning_rate={engine.rate:.6g}. "
         )
         curvature = engine.curvature(0.01) if engine.name == "gd" else np.inf
+        alternative = "such as " if self.learning_rate == "auto" else "or 'auto' for "
         if np.isfinite(curvature) and engine.rate * curvature > 1.0:
             return message + (
-                f"Gradient descent is stable up to about 2/L = {2.0 / curvature:.3g} at the initial weights: choose a "
-                f"smaller learning_rate, or 'auto' for 1/L = {1.0 / curvature:.3g}."
+                f"Gradient descent is stable up to about 2/L = {2.0 / curvature:.3g} at the weights it started from: "
+                f"choose a smaller learning_rate, {alternative}1/L = {1.0 / curvature:.3g}."
             )
         return message + f"Choose a smaller learning_rate. {SCALE_REMEDY}"

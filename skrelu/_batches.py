@@ -14,6 +14,7 @@ Array = Any
 
 # Data of at most so many numbers (16 MB in float64) are standardized once and kept, larger ones batch by batch.
 _KEPT_NUMBERS = 2**21
+_STAGE_NUMBERS = 2**13
 
 Batch = tuple[Array, Array, "Array | None"]
 
@@ -56,8 +57,10 @@ class Batches:
         self._n_inputs = self._n_features + ones
         self._n_columns = self._n_inputs + y.shape[1] + (weights is not None)
         self._buffer = self._new_buffer(self.rows)
-        self._stage = am.empty((self.rows, self._n_features), X.dtype)
-        self._y_stage = am.empty((self.rows, y.shape[1]), X.dtype)
+        # Rows are standardized a few at a time, so that what one pass writes is in the cache for the next.
+        self._stage, self._y_stage = (
+            am.empty((min(self.rows, max(1, _STAGE_NUMBERS // a.shape[1])), a.shape[1]), X.dtype) for a in (X, y)
+        )
         self._kept: Array = None
         self._whole: Batch | None = None
         if self.rows == self.n_samples:
@@ -114,11 +117,10 @@ class Batches:
 
     def _read(self, rows: Any, buffer: Array) -> Batch:
         """Standardize rows of X into `buffer`, with y and weights beside them."""
-        r, take = buffer.shape[0], self.am.take_rows
+        take = self.am.take_rows
         X, y, s = self._columns(buffer)
-        inputs, stage = X[:, : self._n_features], self._stage[:r, ...]
-        take(self._X, rows, self._shift, self._inverse_scale, stage=stage, out=inputs)
-        take(self._y, rows, None, None, stage=self._y_stage[:r, ...], out=y)
+        take(self._X, rows, self._shift, self._inverse_scale, stage=self._stage, out=X[:, : self._n_features])
+        take(self._y, rows, None, None, stage=self._y_stage, out=y)
         if self._weights is not None:
-            take(self._weights, rows, None, None, stage=self._y_stage[:r, :1], out=s)
+            take(self._weights, rows, None, None, stage=self._y_stage[:, :1], out=s)
         return X, y, s

@@ -62,7 +62,7 @@ class ClosedForm:
 
     def recognizes(self, state: dict[str, Any]) -> bool:
         """Whether `state` is of a run on the same problem at the same rate."""
-        return "closed_form" in state and state["closed_form"]["problem"] == self._fingerprint()
+        return "closed_form" in state and state["closed_form"]["problem"] == self._problem()
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from the start of an earlier run, if it was on the same problem at the same rate."""
@@ -70,7 +70,7 @@ class ClosedForm:
             self._origin, self._t = state["closed_form"]["origin"], state["closed_form"]["iterations"]
 
     def state(self) -> dict[str, Any]:
-        stored = {"origin": self._origin, "iterations": self._t, "problem": self._fingerprint()}
+        stored = {"origin": self._origin, "iterations": self._t, "problem": self._problem()}
         return {"name": "gd", "moments": [], "closed_form": stored}
 
     def advance(self, n_iter: int) -> list[float]:
@@ -104,11 +104,12 @@ class ClosedForm:
     def _gather(self, wide: bool) -> None:
         """The Hessian, or the Gram matrix of wide data, from one pass over the rows."""
         columns = self.model.shape[0]
-        self._hessian, self._moment, self._y_square = np.zeros((columns, columns)), np.zeros(self.model.shape), 0.0
+        self._y_square = 0.0
         if wide:
             self._R, self._y = next(self._rows())
             self._hessian, self._moment = self._R @ self._R.T, self._R.T @ self._y
         else:
+            self._hessian, self._moment = np.zeros((columns, columns)), np.zeros(self.model.shape)
             for R, y in self._rows():
                 self._hessian += R.T @ R
                 self._moment += R.T @ y
@@ -204,9 +205,14 @@ class ClosedForm:
             gradient += R.T @ e
         return loss, gradient
 
-    def _fingerprint(self) -> str:
+    def _problem(self) -> list[Any]:
         """Names the problem: two runs with the same are the same run."""
-        return fingerprint(self._hessian, self._moment, self._y_square, self._penalized, self.rate)
+        return [self._data, self.rate]
+
+    @cached_property
+    def _data(self) -> str:
+        data = (self._hessian, self._moment, self._y_square) if self._R is None else (self._R, self._y)
+        return fingerprint(*data, self._penalized)
 
 
 def _float64(model: Any, a: Any) -> np.ndarray:

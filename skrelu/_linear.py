@@ -40,7 +40,7 @@ class LinearGDRegressor(GradientRegressor):
     ----------
     learning_rate : float or "auto", default="auto"
         The step :math:`\eta`, in (0, inf). "auto" is 1/L with L the largest eigenvalue of the Hessian of the objective:
-        the loss then never rises. Above 2/L gradient descent diverges.
+        the objective then never rises. Above 2/L gradient descent diverges.
     max_iter : int, default=1000
         Number of iterations, at least 1.
     alpha : float, default=0.0
@@ -99,7 +99,9 @@ class LinearGDRegressor(GradientRegressor):
     Notes
     -----
     An iteration costs about 4 n d m floating-point operations for n rows, d features and m outputs. Beyond X, memory
-    holds one block of rows, y and the parameters.
+    holds one block of rows, y and the parameters. With `precompute`, all iterations together cost about
+    2 n p q + 25 q^3 for p = d + 1 and q = min(n, p), and memory holds a few matrices of side q and, for n < p, two
+    copies of X in float64.
 
     References
     ----------
@@ -158,7 +160,7 @@ class LinearGDRegressor(GradientRegressor):
         self.verbose = verbose
 
     def _draw(self, rng: np.random.RandomState, n_features: int, n_outputs: int) -> list[np.ndarray]:
-        shapes = [(n_features, n_outputs)] + [(1, n_outputs)] * self.fit_intercept
+        shapes = [(n_features, n_outputs)] + [(1, n_outputs)] * int(self.fit_intercept)
         draw: Any = {
             "zeros": np.zeros,
             "uniform": lambda shape: rng.uniform(-0.1, 0.1, size=shape),
@@ -170,9 +172,9 @@ class LinearGDRegressor(GradientRegressor):
         return LinearModel(problem.am, problem.n_features, problem.n_outputs, self.fit_intercept, rows, problem.X.dtype)
 
     def _choose_engine(self, problem: Problem) -> str:
-        if self.precompute is False:
+        if self.precompute != "auto" and not self.precompute:
             return "plain"
-        return closed_form_kind(problem, self.fit_intercept, self.alpha > 0.0, forced=self.precompute is True)
+        return closed_form_kind(problem, self.fit_intercept, self.alpha > 0.0, forced=self.precompute != "auto")
 
     def _batch_rows(self, problem: Problem, kind: str) -> int:
         return problem.n_samples if kind == "wide" else max(256, 2**17 // (problem.n_features + problem.n_outputs))
@@ -186,7 +188,7 @@ class LinearGDRegressor(GradientRegressor):
         return ClosedForm(model, batches, penalty, c=c, epoch=epoch, wide=kind == "wide")
 
     def _iterations(self, problem: Problem, batches: Batches) -> int:
-        return self.max_iter
+        return int(self.max_iter)
 
     def _work(self, problem: Problem, kind: str, rows: int, n_iter: int) -> tuple[float, float]:
         p, m = problem.n_features + 1, problem.n_outputs
@@ -200,6 +202,7 @@ class LinearGDRegressor(GradientRegressor):
         W, b = fold_inputs(W[:d], W[d] if self.fit_intercept else np.zeros(W.shape[1]), x)
         W, b = fold_outputs(W, b, y)
         if self._state["y_ndim"] == 1:
+            store(b)  # for its check of the range
             self.coef_, self.intercept_ = store(W[:, 0]), float(b[0])
         else:
             self.coef_, self.intercept_ = store(W.T), store(b)

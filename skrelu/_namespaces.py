@@ -25,11 +25,10 @@ def namespace_of(X: Any) -> tuple[Any, Any, tuple[Any, ...]]:
 
 
 def follow(*arrays: Any, xp: Any, device: Any) -> tuple[Any, ...]:
-    """The arrays moved to the namespace and device of X, where they are not NumPy's to begin with; None stays."""
+    """The arrays, two or more, moved to the namespace and device of X, unless all are NumPy's; None stays."""
     if _is_numpy_namespace(xp) and not any(hasattr(a, "__array_namespace__") for a in arrays):
         return arrays
-    moved = move_to(*arrays, xp=xp, device=device)
-    return tuple(moved) if len(arrays) > 1 else (moved,)
+    return tuple(move_to(*arrays, xp=xp, device=device))
 
 
 def select(X: Any) -> Any:

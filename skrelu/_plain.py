@@ -55,7 +55,7 @@ class Penalty:
             mse = loss * (2.0 / (self._c * self._model.n_outputs))
             self.mse = self.mse + max(0.01, 1.0 / self.count) * (mse - self.mse)
             minimum = self._model.am.minimum
-            self.strength = self._c * minimum(20.0 / self._total_weight * minimum(self.mse, 1.0), 0.1)
+            self.strength = self._c * minimum(20.0 * minimum(self.mse, 1.0) / self._total_weight, 0.1)
 
     def add_gradient(self, theta: Array) -> None:
         """gradient += lambda (the weights in `theta`)."""

@@ -20,6 +20,7 @@ end.
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any
 
 from skrelu._batches import Batches
@@ -41,7 +42,7 @@ class SampleSpace:
         self, model: TwoLayerNetwork, batches: Batches, penalty: Penalty, *, c: float, epoch: int, momentum: float
     ) -> None:
         self._am = am = model.am
-        self.model, self.penalty = model, penalty
+        self.model, self.batches, self.penalty = model, batches, penalty
         self.c, self.epoch, self.rate, self._momentum = c, epoch, 0.0, momentum
         self._lambda = float(penalty.strength)
         self._has_velocity = momentum != 0.0 or self._lambda != 0.0
@@ -66,11 +67,11 @@ class SampleSpace:
     def state(self) -> dict[str, Any]:
         stored = {name: getattr(self, name) for name in (*self._arrays, *self._numbers)}
         moments = [self._velocity()] if self._momentum else []
-        return {"name": "gd", "moments": moments, "sample_space": stored | {"problem": self._fingerprint()}}
+        return {"name": "gd", "moments": moments, "sample_space": stored | {"problem": self._problem()}}
 
     def recognizes(self, state: dict[str, Any]) -> bool:
         """Whether `state` is of a run on the same problem with the same parameters."""
-        return "sample_space" in state and state["sample_space"]["problem"] == self._fingerprint()
+        return "sample_space" in state and state["sample_space"]["problem"] == self._problem()
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on exactly where an earlier run on the same problem ended; else from its parameters and velocity."""
@@ -105,7 +106,7 @@ class SampleSpace:
             else:
                 am.matmul(rate_times_G, dZ, out=self._stage)
                 am.residual(self._Z, self._stage, out=self._Z)
-                am.add(self._A, dZ)  # times -rate, in `_in_span`
+                am.add(self._A, dZ)  # times -rate, in `finish`
             self._optimizer.step(theta, gradient, self.rate)
             self.epoch += 1
         return losses
@@ -119,6 +120,7 @@ class SampleSpace:
         am.add(self._P, dZ)
         if strength:
             am.add_scaled(self.model.W2, strength, stage=self._W2_stage, out=self.model.dW2)
+            # Without intercept the last row of W1 is one of weights, and nothing is to be left out.
             am.residual(self._Z, self._b1 * float(self.model.fit_intercept), out=stage)
             am.add_scaled(stage, strength, stage=stage, out=self._Q)
             am.add_scaled(self._A, strength, stage=stage, out=self._P)
@@ -177,12 +179,13 @@ class SampleSpace:
 
         return largest_eigenvalue(am, product, n * m, model.theta.dtype, rtol=rtol)
 
-    def _fingerprint(self) -> str:
+    def _problem(self) -> list[Any]:
         """Names the problem: two runs with the same are one run."""
-        X_y = self._am.empty((self._X.shape[1], self._y.shape[1]), self._X.dtype)
-        self._am.matmul_transposed(self._X, self._y, out=X_y)
-        arrays = [self._am.to_numpy(a) for a in (self._G, X_y, self._y, self._s) if a is not None]
-        return fingerprint(*arrays, self.rate, self.c, self._lambda, self._momentum)
+        return [self._data, self.rate, self.c, self._lambda, self._momentum]
+
+    @cached_property
+    def _data(self) -> str:
+        return fingerprint(*(self._am.to_numpy(a) for a in (self._X, self._y, self._s) if a is not None))
 
 
 def _copy(a: Array) -> Array:

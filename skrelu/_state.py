@@ -28,7 +28,7 @@ def new_state(estimator: Any, problem: Problem, x: Scaling, y: Scaling, drawn: l
         "seed": seed,
         "epoch": 0,
         "engine": {"name": "", "moments": []},
-        "kind": "",
+        "kind": "",  # of the engine; its state's "name" is that of the optimizer
         "auto_rate": None,
     }
 

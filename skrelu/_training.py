@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 
 class Engine(Protocol):
-    """Carries out iterations of an optimization."""
+    """Carries out iterations of an optimization; what `train` needs of it, and below what the estimators need."""
 
     can_go_back: bool  # whether iterations cost next to nothing and can be undone
 
@@ -20,20 +19,36 @@ class Engine(Protocol):
         """Undo the last `n_iter` iterations; only asked for where `can_go_back`."""
         ...
 
+    name: str  # of the optimizer, "gd" or "adam": engines with one name can go on from each other's state
+    model: Any
+    penalty: Any
+    rate: float
+    epoch: int  # iterations done, of all runs that continued each other
 
+    def finish(self) -> None:
+        """Leave the current iterate in the model's theta."""
+        ...
+
+    def default_rate(self, rtol: float) -> float:
+        """What learning_rate="auto" stands for."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs in order to go on: `name`, `moments` and what is the engine's own."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from the state of an engine of the same name; `rate` is set before."""
+        ...
+
+
+Status = Literal["max_iter", "converged", "diverged"]  # why training ended
 _LOOK_AHEAD = 4096  # iterations whose losses are asked for at once of an engine that can go back
-
-
-@dataclass(frozen=True)
-class Result:
-    """Why training ended."""
-
-    status: Literal["max_iter", "converged", "diverged"]
 
 
 def train(
     engine: Engine, loss_curve: list[float], *, max_iter: int, tol: float | None, n_iter_no_change: int, verbose: int
-) -> Result:
+) -> Status:
     """Advance `engine` by up to `max_iter` iterations, appending each loss to `loss_curve`.
 
     With `tol`, training has converged when the last `n_iter_no_change` losses are none of them lower than the best one
@@ -50,19 +65,19 @@ def train(
         if not looks:
             loss_curve += losses
             if not math.isfinite(losses[-1]):
-                return Result("diverged")
+                return "diverged"
             continue
         for done, loss in enumerate(losses, start=1):
             if verbose and len(loss_curve) % verbose == 0:
                 print(len(loss_curve), loss)
             loss_curve.append(loss)
             if not math.isfinite(loss):
-                return Result("diverged")
+                return "diverged"
             if tol is not None and len(loss_curve) > n_iter_no_change:
                 best_before = min(best_before, loss_curve[-1 - n_iter_no_change])
                 recent = loss_curve[-n_iter_no_change:]
                 if min(recent) >= best_before - tol and loss <= loss_curve[0]:
                     if done < len(losses):
                         engine.go_back(len(losses) - done)
-                    return Result("converged")
-    return Result("max_iter")
+                    return "converged"
+    return "max_iter"

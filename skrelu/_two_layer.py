@@ -44,7 +44,7 @@ class TwoLayerReLURegressor(GradientRegressor):
         a constant learning rate.
     learning_rate : float or "auto", default="auto"
         The step, in (0, inf). "auto" is 0.01 for adam and, for gd, 1/L with L the largest eigenvalue of the
-        Gauss-Newton matrix of the objective at the initial weights; above about 2/L gradient descent diverges.
+        Gauss-Newton matrix of the objective at the initial weights; far above 2/L gradient descent diverges.
     learning_rate_schedule : {"cosine", "constant"}, default="cosine"
         For adam: whether `fit` brings the learning rate to 0 along half a cosine, step by step, or keeps it.
     momentum : float, default=0.0
@@ -75,7 +75,8 @@ class TwoLayerReLURegressor(GradientRegressor):
         See `tol`; at least 1.
     warm_start : bool, default=False
         Whether `fit` goes on where the last call ended. With a constant learning rate, ``fit`` of a then b iterations
-        equals one of a + b exactly; with the cosine schedule each call has a schedule of its own.
+        equals one of a + b exactly; with the cosine schedule each call has a schedule of its own. Another `solver`
+        starts without the momentum and moments of the one before.
     precompute : "auto" or bool, default="auto"
         For gd: whether to iterate with the Gram matrix of the rows of X instead of X, which is faster for n_samples
         less than about 2 n_features. "auto" does where it costs less; False never does. The results agree to rounding.
@@ -116,7 +117,9 @@ class TwoLayerReLURegressor(GradientRegressor):
     Notes
     -----
     A pass over n rows of d features, with m outputs, costs about n h (4 d + 6 m) floating-point operations. Beyond X,
-    memory holds y, one batch of rows (for gd: one block) and a few copies of the parameters.
+    memory holds y, one batch of rows (for gd: one block, of 256 rows or more) and a few copies of the parameters; sets
+    of at most 16 MB are kept in standardized form. Where `precompute` uses the Gram matrix, an iteration costs
+    n h (2 n + 6 m), and memory also holds all rows of X and the Gram matrix.
 
     References
     ----------
@@ -201,12 +204,15 @@ class TwoLayerReLURegressor(GradientRegressor):
         W2 = rng.standard_normal((h, n_outputs)) * (math.sqrt(2.0 / h) if he else 1.0)
         return [np.concatenate([W1, np.zeros((int(b), h))]), W2, np.zeros(n_outputs * b)]
 
+    def _draw_seed(self, rng: np.random.RandomState) -> int:
+        return int(rng.randint(np.iinfo(np.int32).max))
+
     def _make_model(self, problem: Problem, rows: int) -> TwoLayerNetwork:
         n, h, m = problem.n_features, int(self.hidden_layer_size), problem.n_outputs
         return TwoLayerNetwork(problem.am, n, h, m, self.fit_intercept, rows, problem.X.dtype)
 
     def _work(self, problem: Problem, kind: str, rows: int, n_iter: int) -> tuple[float, float]:
-        h, m = self.hidden_layer_size, problem.n_outputs
+        h, m = int(self.hidden_layer_size), problem.n_outputs
         inner = problem.n_samples / 2 if kind == "sample_space" else problem.n_features
         return 2.0 * rows * h * max(inner, m), problem.n_samples * h * (4.0 * inner + 6.0 * m) * n_iter
 
@@ -238,16 +244,16 @@ class TwoLayerReLURegressor(GradientRegressor):
     def _choose_engine(self, problem: Problem) -> str:
         if self.solver == "adam":
             return "minibatches"
-        if self.precompute is False:
+        if self.precompute != "auto" and not self.precompute:
             return "plain"
-        return sample_space_kind(problem, self.hidden_layer_size, forced=self.precompute is True)
+        return sample_space_kind(problem, int(self.hidden_layer_size), forced=self.precompute != "auto")
 
     def _batch_rows(self, problem: Problem, kind: str) -> int:
         if kind == "minibatches":
-            return self.batch_size
+            return int(self.batch_size)
         if kind == "sample_space":
             return problem.n_samples
-        return max(256, 2**19 // (problem.n_features + 3 * self.hidden_layer_size))
+        return max(256, 2**19 // (problem.n_features + 3 * int(self.hidden_layer_size)))
 
     def _make_engine(
         self, kind: str, model: Any, batches: Batches, problem: Problem, c: float, horizon: int | None
@@ -267,8 +273,8 @@ class TwoLayerReLURegressor(GradientRegressor):
 
     def _iterations(self, problem: Problem, batches: Batches) -> int:
         if self.max_iter != "auto":
-            return self.max_iter
+            return int(self.max_iter)
         if self.solver == "gd":
             return 500
-        steps = min(max(200 * problem.n_samples / self.batch_size, 1500), 16000)
+        steps = min(max(200 * problem.n_samples / int(self.batch_size), 1500), 16000)
         return math.ceil(steps / batches.per_epoch)

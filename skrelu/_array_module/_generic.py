@@ -55,7 +55,7 @@ class GenericArrayModule:
     def take_rows(
         self, X: Array, rows: Any, shift: Array | None, inverse_scale: Array | None, stage: Array, out: Array
     ) -> None:
-        """out = (X[rows] - shift) * inverse_scale; `rows` is a slice or indices, `stage` scratch space like `out`."""
+        """out = (X[rows] - shift) * inverse_scale; `rows` a slice or indices, `stage` scratch for some rows."""
         taken = X[rows, ...] if isinstance(rows, slice) else self.xp.take(X, rows, axis=0)
         if shift is not None:
             taken = taken - shift

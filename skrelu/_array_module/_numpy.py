@@ -40,17 +40,16 @@ class NumpyArrayModule:
             # mode="clip" because "raise" works on a copy of out; and out must be contiguous, or it is copied, too.
             X.take(rows, axis=0, out=out, mode="clip")
             return
-        # A few rows at a time, so that what one pass writes is in the cache for the next.
-        n_rows, step = out.shape[0], max(1, _CACHE_NUMBERS // X.shape[1])
+        n_rows, step = out.shape[0], stage.shape[0]
         start = rows.start if isinstance(rows, slice) else 0
         for i in range(0, n_rows, step):
             j = min(i + step, n_rows)
             if isinstance(rows, slice):
                 taken = X[start + i : start + j]
             else:
-                taken = X.take(rows[i:j], axis=0, out=stage[i:j], mode="clip")
+                taken = X.take(rows[i:j], axis=0, out=stage[: j - i], mode="clip")
             if shift is not None:
-                taken = self.xp.subtract(taken, shift, out=stage[i:j])
+                taken = self.xp.subtract(taken, shift, out=stage[: j - i])
             if inverse_scale is not None:
                 self.xp.multiply(taken, inverse_scale, out=out[i:j])
             else:
