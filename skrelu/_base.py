@@ -207,6 +207,11 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
                 self._evaluate(am, X[block, ...], out[block, ...])
         return am.reshape(out, (X.shape[0],)) if self._state["y_ndim"] == 1 else out
 
+    @property
+    def best_loss_(self) -> float:
+        """The smallest of `loss_curve_`."""
+        return min(self.loss_curve_)
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.array_api_support = True
@@ -330,7 +335,6 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
                 stacklevel=5,
             )
         self.loss_curve_ = loss_curve
-        self.best_loss_ = min(loss_curve)
         self.n_iter_ = len(loss_curve)
         self.learning_rate_ = engine.rate
         strength = float(engine.penalty.strength)

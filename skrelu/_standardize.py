@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class Scaling:
     scale: np.ndarray
     constant: np.ndarray
 
-    @property
+    @cached_property
     def is_identity(self) -> bool:
         return bool(np.all(self.shift == 0) and np.all(self.scale == 1))
 

@@ -109,8 +109,8 @@ def warm_up(dtype: str) -> None:
 def measure_point(point: Point, dtype: str, repeats: int) -> dict[str, Any]:
     """Time and peak memory of `fit`. For a fresh process."""
     rng = np.random.default_rng(0)
-    X = rng.standard_normal((point.n, point.d), dtype=dtype)
-    y = rng.standard_normal((point.n, point.m), dtype=dtype)
+    X = rng.standard_normal((point.n, point.d)).astype(dtype, copy=False)
+    y = rng.standard_normal((point.n, point.m)).astype(dtype, copy=False)
     warm_up(dtype)
     with PeakMemory() as memory:
         regressor(point).fit(X, y)
@@ -192,7 +192,7 @@ def fit_mapped(folder: Path, n: int, d: int) -> dict[str, Any]:
 
 def run_mapped(quick: bool) -> list[dict[str, Any]]:
     """X of 2 GB in a file, narrow and wide; the file goes into the folder for temporary files and is removed."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for d in (1000,) if quick else (1000, 100):
         n = MAPPED_BYTES // (4 * d)
         with tempfile.TemporaryDirectory() as name:
@@ -226,7 +226,7 @@ class Choice(NamedTuple):
 
     @property
     def model(self) -> Any:
-        options = {"max_iter": 300, "learning_rate": 1e-6, "random_state": 0}
+        options: dict[str, Any] = {"max_iter": 300, "learning_rate": 1e-6, "random_state": 0}
         return TwoLayerReLURegressor(self.h, solver="gd", **options) if self.h else LinearGDRegressor(**options)
 
     @property

@@ -51,7 +51,8 @@ class Work(NamedTuple):
 def tutorial_task(n: int, d: int, h: int, m: int, rate: float, dtype: type) -> Task:
     """Random inputs, outputs and weights, as in the tutorials."""
     rng = np.random.RandomState(0)
-    X, y = rng.randn(n, d).astype(dtype), rng.randn(n, m).astype(dtype)
+    X: np.ndarray = rng.randn(n, d).astype(dtype)
+    y: np.ndarray = rng.randn(n, m).astype(dtype)
     rng = np.random.RandomState(SEED)
     return Task(X, y, (rng.randn(d, h).astype(dtype), rng.randn(h, m).astype(dtype)), rate, n_iter=500)
 
