@@ -14,7 +14,7 @@ Array = Any
 
 # Data of at most so many numbers (16 MB in float64) are standardized once and kept, larger ones batch by batch.
 _KEPT_NUMBERS = 2**21
-_STAGE_NUMBERS = 2**13
+_STAGE_NUMBERS = 2**16
 
 Batch = tuple[Array, Array, "Array | None"]
 
@@ -91,7 +91,8 @@ class Batches:
         if self._whole is not None:
             yield self._whole
             return
-        order = np.arange(self.n_samples, dtype=np.int32 if self.n_samples < 2**31 else np.int64)
+        # Of intp, which is shuffled twice as fast as a shorter type and taken by without a cast.
+        order = np.arange(self.n_samples, dtype=np.intp)
         np.random.default_rng((seed, epoch)).shuffle(order)
         order = self.am.from_numpy(order, None)
         buffer, batch = self._buffer, self._columns(self._buffer)

@@ -136,11 +136,19 @@ def main() -> None:
     restart_with_threads(1)
     print_machine(describe_machine())
     models = [REFERENCE, OURS, *arguments.peers]
-    rows, lines = [], []
+    rows: list[dict[str, Any]] = []
+    lines: list[list[str]] = []
     for name in arguments.sets:
-        rows += (found := run_set(name, models))
+        try:
+            found = run_set(name, models)
+        except ModuleNotFoundError as error:
+            print(f"{name}: left out. {error}")
+            continue
+        rows += found
         lines.append(set_line(found, models))
         print(*lines[-1], flush=True)
+    if not rows:
+        parser.error("no set could be read")
     header = ["set", "training rows x columns", f"RMSE of {REFERENCE}", "time"]
     for model in models[1:]:
         header += [model, "time"]

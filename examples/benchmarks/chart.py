@@ -59,9 +59,9 @@ def draw_bars(axes: Any, rows: list[dict[str, Any]], places: list[float]) -> Non
         (GREY, "no target", lambda row: not row["target"]),
     ]
     for color, label, belongs in kinds:
-        mine = [(place, row) for place, row in zip(places, rows, strict=True) if belongs(row)]
-        widths = [row["ratio"] - 1 for _, row in mine]
-        axes.barh([place for place, _ in mine], widths, left=1, height=0.75, color=color, label=label)
+        mine = [(place, row["ratio"] - 1) for place, row in zip(places, rows, strict=True) if belongs(row)]
+        if mine:
+            axes.barh(*zip(*mine, strict=True), left=1, height=0.75, color=color, label=label)
     lows, highs = [row["ratio_min"] for row in rows], [row["ratio_max"] for row in rows]
     axes.hlines(places, lows, highs, color="black", linewidth=0.8, alpha=0.6)
     targets = [(row["target"], place) for place, row in zip(places, rows, strict=True) if row["target"]]
@@ -70,8 +70,9 @@ def draw_bars(axes: Any, rows: list[dict[str, Any]], places: list[float]) -> Non
     for place, row in zip(places, rows, strict=True):
         number = f"{row['ratio']:.3g}"
         axes.text(1.01, place, number, transform=axes.get_yaxis_transform(), fontsize=9, va="center")
-    axes.set_xlim(min(0.8, *lows) / 1.1, max(2, *highs) * 1.1)
-    ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if t < max(highs)]
+    left, right = min(0.8, *lows) / 1.1, max(2, *highs, *(target for target, _ in targets)) * 1.1
+    axes.set_xlim(left, right)
+    ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if left < t < right]
     axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
     axes.minorticks_off()
     axes.legend(frameon=False, loc="lower right", ncols=4, fontsize=9, bbox_to_anchor=(1.0, 1.0))

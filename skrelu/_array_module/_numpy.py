@@ -9,7 +9,7 @@ import numpy as np
 Array = np.ndarray
 
 # Numbers that are worked on at a time where several passes go over the same ones: they stay in a processor's cache.
-_CACHE_NUMBERS = 2**13
+_CACHE_NUMBERS = 2**16
 
 
 class NumpyArrayModule:
