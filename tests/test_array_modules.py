@@ -453,3 +453,21 @@ def test_training_steps_allocate_nothing_of_the_size_of_a_buffer(kind, n_outputs
     assert peak < LIMIT
     assert np.isfinite(losses).all()
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_work_in_pieces_is_the_same_work(monkeypatch, dtype):
+    """The passes over many parameters go piece by piece; entry by entry nothing changes."""
+
+    def results():
+        rng = np.random.default_rng(0)
+        theta, g, m, v, x, out = (rng.random(1000).astype(dtype) for _ in range(6))
+        module = NumpyArrayModule()
+        module.adam(theta, g, m, v, 0.9, 0.999, 0.01, 1e-8)
+        module.add_scaled(x, 0.5, stage=np.empty_like(x), out=out)
+        return theta, m, v, out
+
+    whole = results()
+    monkeypatch.setattr("skrelu._array_module._numpy._CACHE_NUMBERS", 64)  # 15 pieces and a shorter one
+    for a, b in zip(results(), whole, strict=True):
+        np.testing.assert_array_equal(a, b)
