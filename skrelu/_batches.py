@@ -14,7 +14,7 @@ Array = Any
 
 # Data of at most so many numbers (16 MB in float64) are standardized once and kept, larger ones batch by batch.
 _KEPT_NUMBERS = 2**21
-_STAGE_NUMBERS = 2**16
+_STAGE_NUMBERS = 2**16  # in the rows that are standardized at a time
 
 Batch = tuple[Array, Array, "Array | None"]
 

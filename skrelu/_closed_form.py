@@ -71,7 +71,7 @@ class ClosedForm:
 
     def state(self) -> dict[str, Any]:
         stored = {"origin": self._origin, "iterations": self._t, "problem": self._problem()}
-        return {"name": "gd", "moments": [], "closed_form": stored}
+        return {"name": "gd", "moments": [], "step_count": self.epoch, "closed_form": stored}
 
     def advance(self, n_iter: int) -> list[float]:
         """Losses of the next `n_iter` iterations, ending with the first that is not finite."""

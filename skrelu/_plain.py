@@ -206,7 +206,7 @@ def _restore_optimizer(optimizer: Any, state: dict[str, Any]) -> bool:
     """Give `optimizer` the moments in `state` if they are of its kind; return whether they were."""
     if state["name"] != optimizer.name or len(state["moments"]) != len(optimizer.moments):
         return False
-    optimizer.step_count = state.get("step_count", 0)
+    optimizer.step_count = state["step_count"]
     for mine, stored in zip(optimizer.moments, state["moments"], strict=True):
         mine[...] = stored
     return True

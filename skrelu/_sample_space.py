@@ -53,7 +53,7 @@ class SampleSpace:
         self._stage, self._row = am.empty((n, h), dtype), am.empty((h,), dtype)
         self._optimizer = GradientDescent(am, model.theta[model.outer], momentum)
         self._W2_stage = am.empty(model.W2.shape, dtype)
-        # What advances; only read and replaced as a whole, so that a later run can go on from it.
+        # What advances. A state holds these arrays themselves; the run that goes on from it copies them.
         self._a, self._k, self._p, self._q = 1.0, 0.0, 0.0, 1.0
         self._W1_start, self._U_start = _copy(model.W1), am.zeros(model.W1.shape, dtype)
         self._b1, self._b1_velocity = _copy(model.W1[-1, ...]), am.zeros((h,), dtype)
@@ -67,7 +67,8 @@ class SampleSpace:
     def state(self) -> dict[str, Any]:
         stored = {name: getattr(self, name) for name in (*self._arrays, *self._numbers)}
         moments = [self._velocity()] if self._momentum else []
-        return {"name": "gd", "moments": moments, "sample_space": stored | {"problem": self._problem()}}
+        stored["problem"] = self._problem()
+        return {"name": "gd", "moments": moments, "step_count": self.epoch, "sample_space": stored}
 
     def recognizes(self, state: dict[str, Any]) -> bool:
         """Whether `state` is of a run on the same problem with the same parameters."""
@@ -174,7 +175,7 @@ class SampleSpace:
         def product(v: Array) -> Array:
             am.weigh(am.reshape(v, (n, m)), root, self.c / n, out=D)
             am.matmul(self._G, model.backward_outer(D), out=self._stage)
-            am.weigh(model.outer_derivative(self._stage, _copy(model.gradient)), root, 1.0, out=JJv)
+            am.weigh(model.outer_derivative(self._stage, model.gradient), root, 1.0, out=JJv)
             return am.reshape(JJv, (n * m,))
 
         return largest_eigenvalue(am, product, n * m, model.theta.dtype, rtol=rtol)

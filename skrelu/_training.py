@@ -21,7 +21,9 @@ class Engine(Protocol):
 
     name: str  # of the optimizer, "gd" or "adam": engines with one name can go on from each other's state
     model: Any
+    batches: Any
     penalty: Any
+    c: float  # the constant of the objective
     rate: float
     epoch: int  # iterations done, of all runs that continued each other
 

@@ -212,9 +212,10 @@ class TwoLayerReLURegressor(GradientRegressor):
         return TwoLayerNetwork(problem.am, n, h, m, self.fit_intercept, rows, problem.X.dtype)
 
     def _work(self, problem: Problem, kind: str, rows: int, n_iter: int) -> tuple[float, float]:
-        h, m = int(self.hidden_layer_size), problem.n_outputs
-        inner = problem.n_samples / 2 if kind == "sample_space" else problem.n_features
-        return 2.0 * rows * h * max(inner, m), problem.n_samples * h * (4.0 * inner + 6.0 * m) * n_iter
+        n, h, m = problem.n_samples, int(self.hidden_layer_size), problem.n_outputs
+        # The first layer takes one product with the Gram matrix, or two with X.
+        side, products = (n, 1) if kind == "sample_space" else (problem.n_features, 2)
+        return 2.0 * rows * h * max(side, m), n * h * (2.0 * products * side + 6.0 * m) * n_iter
 
     def _publish(self, parameters: list[np.ndarray], x: Scaling, y: Scaling, store: Any) -> None:
         W1, W2, b2 = parameters
