@@ -196,16 +196,15 @@ class LinearGDRegressor(GradientRegressor):
             return math.inf, math.inf
         return 2.0 * rows * p * m, 4.0 * problem.n_samples * p * m * n_iter
 
-    def _publish(self, parameters: list[np.ndarray], x: Scaling, y: Scaling, store: Any) -> None:
+    def _published(self, parameters: list[np.ndarray], x: Scaling, y: Scaling, store: Any) -> dict[str, Any]:
         (W,) = parameters
         d = x.scale.shape[0]
         W, b = fold_inputs(W[:d], W[d] if self.fit_intercept else np.zeros(W.shape[1]), x)
         W, b = fold_outputs(W, b, y)
         if self._state["y_ndim"] == 1:
             store(b)  # for its check of the range
-            self.coef_, self.intercept_ = store(W[:, 0]), float(b[0])
-        else:
-            self.coef_, self.intercept_ = store(W.T), store(b)
+            return {"coef_": store(W[:, 0]), "intercept_": float(b[0])}
+        return {"coef_": store(W.T), "intercept_": store(b)}
 
     def _evaluate(self, am: Any, X: Array, out: Array) -> None:
         am.matmul(X, am.reshape(self.coef_, (self.n_outputs_, -1)).T, out=out)

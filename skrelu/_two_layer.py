@@ -151,6 +151,8 @@ class TwoLayerReLURegressor(GradientRegressor):
         "precompute": ["boolean", StrOptions({"auto"})],
         "init": [StrOptions({"he_normal", "standard_normal"})],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     }
     _structure = ("hidden_layer_size", "fit_intercept", "standardize")
     _coefficients = "_W1"
@@ -173,6 +175,8 @@ class TwoLayerReLURegressor(GradientRegressor):
         reduction: str = "mean",
         tol: float | None = None,
         n_iter_no_change: int = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
         warm_start: bool = False,
         precompute: Any = "auto",
         random_state: Any = None,
@@ -192,6 +196,8 @@ class TwoLayerReLURegressor(GradientRegressor):
         self.reduction = reduction
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
         self.warm_start = warm_start
         self.precompute = precompute
         self.random_state = random_state
@@ -217,13 +223,12 @@ class TwoLayerReLURegressor(GradientRegressor):
         side, products = (n, 1) if kind == "sample_space" else (problem.n_features, 2)
         return 2.0 * rows * h * max(side, m), n * h * (2.0 * products * side + 6.0 * m) * n_iter
 
-    def _publish(self, parameters: list[np.ndarray], x: Scaling, y: Scaling, store: Any) -> None:
+    def _published(self, parameters: list[np.ndarray], x: Scaling, y: Scaling, store: Any) -> dict[str, Any]:
         W1, W2, b2 = parameters
         d = x.scale.shape[0]
         W1, b1 = fold_inputs(W1[:d], W1[d] if self.fit_intercept else np.zeros(W1.shape[1]), x)
         W2, b2 = fold_outputs(W2, b2 if self.fit_intercept else np.zeros(W2.shape[1]), y)
-        self.coefs_ = [store(W1), store(W2)]
-        self.intercepts_ = [store(b1), store(b2)]
+        return {"coefs_": [store(W1), store(W2)], "intercepts_": [store(b1), store(b2)]}
 
     def _evaluate(self, am: Any, X: Array, out: Array) -> None:
         (W1, W2), (b1, b2) = self.coefs_, self.intercepts_
