@@ -240,7 +240,7 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
         names = [name for name, value in zip(parameters, given, strict=True) if value is not None]
         if not names:
             return None
-        for missing in {"X_val", "y_val"}.difference(names):
+        for missing in [name for name in parameters[:2] if name not in names]:
             raise ValueError(f"{' and '.join(names)} given without {missing}: a validation set needs X_val and y_val.")
         if namespace_of(X)[:2] != namespace_of(problem.X)[:2]:
             raise ValueError(

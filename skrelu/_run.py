@@ -153,8 +153,8 @@ class TrainingRun(CallbackSupportMixin, metaclass=ABCMeta):
                 status = self._advance(engine, loss_curve, watchers, max_iter, None if best else tol)
         if best is not None and best.theta is None:
             raise ValueError(
-                "The validation loss was not finite after any iteration, so none is the best. Check X_val and y_val for "
-                "values far outside the range of X and y."
+                "The validation loss was not finite after any iteration, so none is the best. Check X_val and y_val "
+                "for values far outside the range of X and y."
             )
         if status == "max_iter" and tol is not None and (best is None or best.stops):
             name, curve = ("loss", loss_curve) if best is None else ("validation loss", best.curve)
