@@ -71,7 +71,7 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
 
         With ``warm_start=True`` training goes on where the last call ended, in the standardized coordinates of the
         first one. If it fails or is interrupted, the estimator stays as it was (a RandomState passed as `random_state`
-        has moved on).
+        has moved on). Callbacks that were set with `set_callbacks` are called for each iteration.
 
         Parameters
         ----------

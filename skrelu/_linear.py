@@ -76,6 +76,10 @@ class LinearGDRegressor(GradientRegressor):
         Intercept; a float if y was 1-D.
     loss_curve_ : list of float
         Loss without penalty before the update of each iteration, of all calls that continued each other.
+    validation_loss_curve_ : list of float or None
+        The same function of the validation set after each iteration, with the weights that a fit of so many iterations
+        gives: in the units of `loss_curve_` (with ``reduction="sum"``, a sum over the rows of the validation set), inf
+        if it is not finite, NaN for iterations of calls without a validation set. None if no call had one.
     best_loss_ : float
         The smallest of `loss_curve_`.
     n_iter_ : int
@@ -101,7 +105,13 @@ class LinearGDRegressor(GradientRegressor):
     An iteration costs about 4 n d m floating-point operations for n rows, d features and m outputs. Beyond X, memory
     holds one block of rows, y and the parameters. With `precompute`, all iterations together cost about
     2 n p q + 25 q^3 for p = d + 1 and q = min(n, p), and memory holds a few matrices of side q and, for n < p, two
-    copies of X in float64.
+    copies of X in float64. The loss of a validation set of n_val rows then costs about 2 n_val (p + m)^2 once, and
+    2 p q m in each iteration.
+
+    Callbacks of scikit-learn (`set_callbacks`) have a task for each iteration of `fit`, and none in `partial_fit`, as
+    in scikit-learn. Where `precompute` knows all iterates, the tasks follow each other with the loss and, for a
+    callback that asks for the fitted estimator, the weights of each by the formula. A callback that asks to stop ends
+    training after the iteration.
 
     References
     ----------
