@@ -26,6 +26,7 @@ Everything is NumPy in float64, whatever the precision of X: what is decomposed 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -43,7 +44,7 @@ _SETTLES = 1e-8  # modes that contract by more than this in an iteration are exp
 class ClosedForm:
     """Engine that knows every iterate of gradient descent on a `LinearModel`."""
 
-    name, can_go_back = "gd", True
+    name, can_go_back, has_schedule = "gd", True, False
 
     def __init__(self, model: Any, batches: Batches, penalty: Penalty, *, c: float, epoch: int, wide: bool) -> None:
         self.model, self.batches, self.penalty = model, batches, penalty
@@ -101,6 +102,29 @@ class ClosedForm:
         theta = self._origin - self._expand(_phi(self._values, self.rate, self._t)[:, None] * self._start_modes())
         self.model.theta[...] = self.model.am.from_numpy(theta.reshape(-1), self.model.theta.dtype)
 
+    def evaluator(self, model: Any, batches: Batches, c: float) -> Callable[[], float]:
+        """What computes the loss of the current iterate on other rows, at a cost that does not grow with them.
+
+        With R and y those rows and their targets, times sqrt(c s / n), the residual R theta_t - y is
+        (R theta_0 - y) - (R V) phi_t(l) V^T g. From the QR decomposition of [R y] at most p + m rows are kept: the
+        length of a residual, a combination of its columns, does not change.
+        """
+        p = self.model.shape[0]
+        kept: np.ndarray = np.zeros((0, sum(self.model.shape)))
+        for R, y in _scaled_rows(model, batches, c):
+            kept = np.concatenate([kept, np.concatenate([R, y], axis=1)])
+            if kept.shape[0] > kept.shape[1]:
+                kept = np.asarray(np.linalg.qr(kept, mode="r"))
+        R, modes = kept[:, :p], self._start_modes()
+        residual = R @ self._origin - kept[:, p:]
+        R_modes = (R if self._R is None else R @ self._R.T) @ self._vectors
+
+        def evaluate() -> float:
+            e = residual - R_modes @ (_phi(self._values, self.rate, self._t)[:, None] * modes)
+            return 0.5 * float(np.vdot(e, e))
+
+        return evaluate
+
     def _gather(self, wide: bool) -> None:
         """The Hessian, or the Gram matrix of wide data, from one pass over the rows."""
         columns = self.model.shape[0]
@@ -137,13 +161,8 @@ class ClosedForm:
     def _vectors(self) -> np.ndarray:
         return self._eigen[1]
 
-    def _rows(self) -> Any:
-        """Blocks of R = sqrt(c s / n) X and of y with the same factor, in float64."""
-        for X, y, s in self.batches.in_order():
-            factor: Any = math.sqrt(self.c / self.batches.n_samples)
-            if s is not None:
-                factor = factor * np.sqrt(_float64(self.model, s))
-            yield _float64(self.model, X) * factor, _float64(self.model, y) * factor
+    def _rows(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        return _scaled_rows(self.model, self.batches, self.c)
 
     def _start_modes(self) -> np.ndarray:
         """V^T g, or U^T residual for wide data, at the origin."""
@@ -217,6 +236,15 @@ class ClosedForm:
 
 def _float64(model: Any, a: Any) -> np.ndarray:
     return np.asarray(model.am.to_numpy(a), dtype=np.float64)
+
+
+def _scaled_rows(model: Any, batches: Batches, c: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Blocks of R = sqrt(c s / n) X and of y with the same factor, in float64."""
+    for X, y, s in batches.in_order():
+        factor: Any = math.sqrt(c / batches.n_samples)
+        if s is not None:
+            factor = factor * np.sqrt(_float64(model, s))
+        yield _float64(model, X) * factor, _float64(model, y) * factor
 
 
 def _power(values: np.ndarray, rate: float, t: Any) -> np.ndarray:

@@ -75,7 +75,46 @@ def penalized_curvature(model: Any, product: Callable[[Array], None], penalty: P
     return largest_eigenvalue(model.am, with_penalty, model.theta.shape[0], model.theta.dtype, rtol=rtol)
 
 
-class FullBatch:
+def loss_on(model: Any, batches: Batches, c: float) -> float:
+    """Loss of the model on all rows of `batches`, without penalty; 1 / (2 n) times c and a sum over the rows."""
+    total = 0.0
+    for X, y, s in batches.in_order():
+        loss, _ = model.loss(model.forward(X), y, s, c)
+        total = total + loss * (X.shape[0] / batches.n_samples)
+    return float(total)
+
+
+class _InTheModel:
+    """What engines share whose iterations are carried out on the model's theta."""
+
+    model: Any
+    has_schedule = False
+    _best: Array = None
+
+    def finish(self) -> None:
+        """Nothing: the model is where the iterations are carried out."""
+
+    def evaluator(self, model: Any, batches: Batches, c: float) -> Callable[[], float]:
+        """What computes the loss of the current iterate on other rows; `model` has buffers for their batches."""
+
+        def evaluate() -> float:
+            model.theta[...] = self.model.theta
+            return loss_on(model, batches, c)
+
+        return evaluate
+
+    def mark(self) -> None:
+        """Keep a copy of the current iterate."""
+        if self._best is None:
+            self._best = self.model.am.empty(self.model.theta.shape, self.model.theta.dtype)
+        self.model.am.multiply(self.model.theta, 1.0, out=self._best)
+
+    def marked(self) -> Array:
+        """The flat vector of the iterate that was marked last."""
+        return self._best
+
+
+class FullBatch(_InTheModel):
     """Gradient descent: one step an iteration, along the gradient of all rows, taken block by block."""
 
     name, can_go_back = "gd", False
@@ -114,9 +153,6 @@ class FullBatch:
         """Go on with the optimizer's moments of an earlier run."""
         _restore_optimizer(self.optimizer, state)
 
-    def finish(self) -> None:
-        """Nothing: the model is where the iterations are carried out."""
-
     def _over_blocks(self, compute: Callable[[Array, Array, Array | None], Any]) -> float:
         """Mean over all rows of what `compute` returns for a block and, in `gradient`, of what it leaves there."""
         am, gradient, n = self.model.am, self.model.gradient, self.batches.n_samples
@@ -133,7 +169,7 @@ class FullBatch:
         return float(total)
 
 
-class Minibatches:
+class Minibatches(_InTheModel):
     """An optimizer on shuffled minibatches: an iteration is a pass over the rows.
 
     `n_steps` is the horizon of the cosine schedule, or None for a constant rate.
@@ -155,7 +191,7 @@ class Minibatches:
         epoch: int,
     ):
         self.model, self.batches, self.optimizer, self.penalty = model, batches, optimizer, penalty
-        self.c, self.rate, self.n_steps = c, 0.0, n_steps
+        self.c, self.rate, self.n_steps, self.has_schedule = c, 0.0, n_steps, n_steps is not None
         self.seed, self.epoch = seed, epoch
         self._step = 0
 
@@ -169,9 +205,6 @@ class Minibatches:
         """Go on with the optimizer's moments and the penalty's error of an earlier run."""
         if _restore_optimizer(self.optimizer, state):
             self.penalty.mse, self.penalty.count = state["mse"], state["mse_count"]
-
-    def finish(self) -> None:
-        """Nothing: the model is where the iterations are carried out."""
 
     def advance(self, n_iter: int) -> list[float]:
         losses: list[float] = []

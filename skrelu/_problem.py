@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from skrelu._batches import Batches
+from skrelu._fingerprint import fingerprint
 from skrelu._standardize import Scaling, identity, measure, row_blocks, standardize
 
 Array = Any
@@ -33,6 +34,7 @@ class Problem:
         self._y = np.ascontiguousarray(y.reshape(-1, 1) if y.ndim == 1 else y)
         self.n_samples, self.n_features = X.shape
         self.n_outputs = self._y.shape[1]
+        self._sample_weight = sample_weight
         self.total_weight = float(self.n_samples)
         self._weights = None  # divided by their mean
         if sample_weight is not None:
@@ -40,6 +42,25 @@ class Problem:
             relative = sample_weight / largest  # their sum cannot overflow; that of the weights is kept from it
             self.total_weight = min(float(relative.sum()) * largest, np.finfo(np.float64).max / 4)
             self._weights = relative / relative.mean()
+
+    def rows(self, indices: np.ndarray) -> Problem:
+        """The problem of some of the rows, copied."""
+        y = self._y[indices] if self.y_ndim == 2 else self._y[indices, 0]
+        weights = None if self._sample_weight is None else self._sample_weight[indices]
+        X = self.am.xp.take(self.X, self.am.from_numpy(indices, None), axis=0)
+        return Problem(self.am, X, y, weights, self.dtype)
+
+    @property
+    def rows_that_count(self) -> np.ndarray:
+        """Indices of the rows whose weight is not zero."""
+        weights = self._sample_weight
+        return np.arange(self.n_samples) if weights is None else np.flatnonzero(weights)
+
+    @property
+    def data(self) -> str:
+        """Names the rows: two problems with the same have the same X, y and weights."""
+        weights = () if self._sample_weight is None else (self._sample_weight,)
+        return fingerprint(np.ascontiguousarray(self.am.to_numpy(self.X)), self._y, *weights)
 
     def measure(self, *, center: bool) -> tuple[Scaling, Scaling]:
         """Scaling of X and of y."""

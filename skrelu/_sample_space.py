@@ -20,6 +20,7 @@ end.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -36,7 +37,7 @@ Array = Any
 class SampleSpace:
     """Engine for gradient descent on a `TwoLayerNetwork` with all rows in one batch."""
 
-    name, can_go_back = "gd", False
+    name, can_go_back, has_schedule = "gd", False, False
 
     def __init__(
         self, model: TwoLayerNetwork, batches: Batches, penalty: Penalty, *, c: float, epoch: int, momentum: float
@@ -60,6 +61,7 @@ class SampleSpace:
         self._Z, self._A = am.empty((n, h), dtype), am.zeros((n, h), dtype)
         self._Q, self._P = (am.zeros((n if self._has_velocity else 0, h), dtype) for _ in range(2))
         am.matmul(self._X, model.W1, out=self._Z)
+        self._mark: Any = None
 
     _arrays = ("_W1_start", "_U_start", "_b1", "_b1_velocity", "_Z", "_A", "_Q", "_P")
     _numbers = ("_a", "_k", "_p", "_q")
@@ -94,7 +96,6 @@ class SampleSpace:
     def advance(self, n_iter: int) -> list[float]:
         am, model = self._am, self.model
         theta, gradient = model.theta[model.outer], model.gradient[model.outer]
-        rate_times_G = self._G * self.rate
         losses: list[float] = []
         for _ in range(n_iter):
             loss, D = model.loss(model.forward_outer(self._Z), self._y, self._s, self.c)
@@ -105,12 +106,16 @@ class SampleSpace:
             if self._has_velocity:
                 self._advance_with_velocity(dZ)
             else:
-                am.matmul(rate_times_G, dZ, out=self._stage)
+                am.matmul(self._rate_times_G, dZ, out=self._stage)
                 am.residual(self._Z, self._stage, out=self._Z)
                 am.add(self._A, dZ)  # times -rate, in `finish`
             self._optimizer.step(theta, gradient, self.rate)
             self.epoch += 1
         return losses
+
+    @cached_property
+    def _rate_times_G(self) -> Array:
+        return self._G * self.rate
 
     def _advance_with_velocity(self, dZ: Array) -> None:
         am, mu, stage, strength = self._am, self._momentum, self._stage, self._lambda
@@ -132,10 +137,77 @@ class SampleSpace:
         self._p, self._q = mu * self._p + strength * self._a, mu * self._q + strength * self._k
         self._a, self._k = self._a - self.rate * self._p, self._k - self.rate * self._q
 
+    @property
+    def _factor(self) -> float:
+        """Of X^T A in W1."""
+        return 1.0 if self._has_velocity else -self.rate
+
+    @property
+    def _tracks_intercept(self) -> bool:
+        return bool(self._lambda) and self.model.fit_intercept
+
     def finish(self) -> None:
         """Put W1 together in the model."""
-        factor = 1.0 if self._has_velocity else -self.rate
-        self._in_span(self._a, self._k, self._A, factor, self._b1, out=self.model.W1)
+        self._in_span(self._a, self._k, self._A, self._factor, self._b1, out=self.model.W1)
+
+    def mark(self) -> None:
+        """Keep a copy of the current iterate; W1 is not put together."""
+        current = (self._A, self._b1, self.model.theta[self.model.outer])
+        if self._mark is None:
+            self._mark = [_copy(a) for a in current]
+        for a, kept in zip(current, self._mark, strict=True):
+            self._am.multiply(a, 1.0, out=kept)
+        self._marked_numbers = self._a, self._k
+
+    def marked(self) -> Array:
+        """The flat vector of the iterate that was marked last."""
+        A, b1, outer = self._mark
+        flat = self._am.zeros(self.model.theta.shape, self.model.theta.dtype)
+        flat[self.model.outer] = outer
+        self._in_span(*self._marked_numbers, A, self._factor, b1, out=self.model.views(flat)[0])
+        return flat
+
+    def evaluator(self, model: TwoLayerNetwork, batches: Batches, c: float) -> Callable[[], float]:
+        """What computes the loss of the current iterate on other rows X'; `model` has buffers for their batches.
+
+        X' W1 = a X' W1_0 + k X' U_0 + (X' X^T) A, whose products are computed once.
+        """
+        am, inputs = self._am, slice(0, self._X.shape[1] - self._tracks_intercept)
+
+        def product(A: Array, B: Array) -> Array:
+            out = am.empty((A.shape[0], B.shape[1]), B.dtype)
+            am.matmul(A, B, out=out)
+            return out
+
+        starts = [self._W1_start, self._U_start] if self._has_velocity else [self._W1_start]
+        parts = [
+            (
+                product(X[:, inputs], self._X[:, inputs].T),
+                [product(X[:, inputs], start[inputs, ...]) for start in starts],
+                _copy(y),
+                None if s is None else _copy(s),
+            )
+            for X, y, s in batches.in_order()
+        ]
+        Z_buffer, stage_buffer = (am.empty((batches.rows, self.model.shape[1]), model.theta.dtype) for _ in range(2))
+
+        def evaluate() -> float:
+            model.theta[model.outer] = self.model.theta[model.outer]
+            total = 0.0
+            for K, Z_starts, y, s in parts:
+                n_rows = y.shape[0]
+                Z, stage = Z_buffer[:n_rows, ...], stage_buffer[:n_rows, ...]
+                am.matmul(K, self._A, out=Z)
+                am.multiply(Z, self._factor, out=Z)
+                for coefficient, Z_start in zip((self._a, self._k), Z_starts, strict=False):
+                    am.add_scaled(Z_start, coefficient, stage=stage, out=Z)
+                if self._tracks_intercept:
+                    am.add(Z, self._b1)
+                loss, _ = model.loss(model.forward_outer(Z), y, s, c)
+                total = total + loss * (n_rows / batches.n_samples)
+            return float(total)
+
+        return evaluate
 
     def _velocity(self) -> Array:
         velocity = self._am.zeros(self.model.theta.shape, self.model.theta.dtype)
@@ -151,7 +223,7 @@ class SampleSpace:
         for coefficient, start in ((a, self._W1_start), (k, self._U_start)):
             if coefficient != 0.0:
                 am.add(out, start if coefficient == 1.0 else coefficient * start)
-        if self._lambda and self.model.fit_intercept:
+        if self._tracks_intercept:
             out[-1, ...] = intercept
 
     def default_rate(self, rtol: float) -> float:

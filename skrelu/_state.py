@@ -30,7 +30,17 @@ def new_state(estimator: Any, problem: Problem, x: Scaling, y: Scaling, drawn: l
         "engine": {"name": "", "moments": []},
         "kind": "",  # of the engine; its state's "name" is that of the optimizer
         "auto_rate": None,
+        "validation": None,
     }
+
+
+def copied(value: Any) -> Any:
+    """A copy of a state whose arrays are still being written to."""
+    if isinstance(value, dict):
+        return {key: copied(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [copied(entry) for entry in value]
+    return value * 1.0 if hasattr(value, "shape") else value
 
 
 def check_resumable(state: State, estimator: Any, problem: Problem) -> None:

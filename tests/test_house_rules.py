@@ -21,11 +21,12 @@ LAYERS = [
     {"_array_module._generic", "_array_module._numpy", "_fingerprint", "_network", "_optimizers", "_spectrum"}
     | {"_standardize", "_threads", "_training"},
     {"_array_module._cupy"},  # NumPy's functions on another namespace
-    {"_array_module.__init__", "_batches"},
+    {"_array_module.__init__", "_batches", "_callbacks"},
     # engines, the validated problem, the choice of the array library
     {"_namespaces", "_plain", "_problem"},
-    {"_closed_form", "_cost", "_sample_space", "_state"},
+    {"_closed_form", "_cost", "_sample_space", "_state", "_validation"},
     # estimators
+    {"_run"},
     {"_base"},
     {"_linear", "_two_layer"},
     # what uses estimators
@@ -35,7 +36,7 @@ LAYERS = [
 ]
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
 
-MAY_IMPORT_SKLEARN = {"_base", "_linear", "_two_layer", "_namespaces", "_display", "__main__"}
+MAY_IMPORT_SKLEARN = {"_base", "_run", "_linear", "_two_layer", "_namespaces", "_display", "__main__"}
 HEAVY = {"cupy", "cupyx", "jax", "matplotlib", "pandas", "torch"}
 MAX_LINES = 60
 
@@ -85,7 +86,8 @@ def test_a_module_has_a_place_and_imports_from_lower_ones_only(name):
 
 
 def test_the_rule_of_the_layers_sees_imports():
-    assert siblings_of("_base") >= {"_batches", "_namespaces", "_training"}
+    assert siblings_of("_base") >= {"_namespaces", "_run"}
+    assert siblings_of("_run") >= {"_batches", "_training"}
     assert siblings_of("_namespaces") == {"_array_module.__init__"}
     assert siblings_of("__init__") >= {"_linear", "_two_layer"}
 
