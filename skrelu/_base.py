@@ -19,7 +19,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from skrelu._batches import Batches
 from skrelu._cost import SHORTCUTS
-from skrelu._namespaces import check_fitted_namespace, follow, namespace_of, select
+from skrelu._namespaces import check_fitted_namespace, follow, namespace_of, select, trainer
 from skrelu._plain import SCALE_REMEDY, Penalty
 from skrelu._problem import Problem
 from skrelu._standardize import Scaling, blocks_of
@@ -45,6 +45,7 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         "reduction": [StrOptions({"mean", "sum"})],
         "tol": [None, Interval(Real, 0, None, closed="left")],
         "warm_start": ["boolean"],
+        "array_module": [StrOptions({"auto", "cupy"})],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -54,6 +55,7 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
     _curvature_rtol: ClassVar[float]  # of the residual; that of L is about its square
 
     alpha: Any
+    array_module: str
     fit_intercept: bool
     learning_rate: Any
     learning_rate_: float
@@ -200,9 +202,9 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         X = validate_data(self, X, reset=False, dtype=list(namespace_of(X)[2]))
         am = select(X)
         dtype = am.xp.result_type(X.dtype, getattr(self, self._coefficients).dtype)
-        out = am.empty((X.shape[0], self.n_outputs_), dtype)
-        rows = max(1, _PREDICT_BLOCK // self._width)
-        with np.errstate(over="ignore", invalid="ignore"):  # a prediction beyond the range of floats is infinite
+        rows = max(1, am.block_scale * _PREDICT_BLOCK // self._width)
+        with am.session(), np.errstate(over="ignore", invalid="ignore"):  # what is beyond floats is infinite
+            out = am.empty((X.shape[0], self.n_outputs_), dtype)
             for block in blocks_of(X.shape[0], rows):
                 self._evaluate(am, X[block, ...], out[block, ...])
         return am.reshape(out, (X.shape[0],)) if self._state["y_ndim"] == 1 else out
@@ -238,12 +240,13 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         )
         if issparse(y):
             raise TypeError("Sparse y is not supported, dense data is required: pass y.toarray().")
-        am = select(X)
+        home = select(X)
+        am = trainer(home, self.array_module)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=float_dtypes[0], ensure_non_negative=True)
-            sample_weight = np.asarray(am.to_numpy(sample_weight), dtype=np.float64)
+            sample_weight = np.asarray(home.to_numpy(sample_weight), dtype=np.float64)
         dtype = np.dtype(np.float32 if X.dtype == xp.float32 else np.float64)
-        return Problem(am, X, am.to_numpy(y), sample_weight, dtype)
+        return Problem(am, home, X, home.to_numpy(y), sample_weight, dtype)
 
     def _run(self, X: Any, y: Any, sample_weight: Any, *, resume: bool, n_iter: int | None, method: str) -> None:
         """One training run, from validation to fitted attributes; `n_iter` iterations if given."""
@@ -253,7 +256,10 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
             check_resumable(self._state, self, problem)
         else:
             self._start(problem, method)
-        with np.errstate(all="ignore"):  # what overflows ends as a loss that is not finite, and is reported
+        with (
+            problem.am.session(),
+            np.errstate(all="ignore"),
+        ):  # what overflows ends as a loss that is not finite, and is reported
             kind = self._choose_engine(problem)
             if n_iter is None or kind not in SHORTCUTS:
                 engine = self._assemble(kind, problem, n_iter)
@@ -264,9 +270,8 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
                     kind = "plain"
                     engine = self._assemble(kind, problem, n_iter)
             self._train(engine, problem, kind, n_iter)
-        parameters = [problem.am.to_numpy(view) for view in engine.model.views(engine.model.theta)]
         x, y_scaling = Scaling(*self._state["x_scaling"]), Scaling(*self._state["y_scaling"])
-        self._publish(parameters, x, y_scaling, problem.stored)
+        self._publish(self._state["parameters"], x, y_scaling, problem.stored)
 
     def _start(self, problem: Problem, method: str) -> None:
         """Draw the model and make the state of training."""
@@ -297,7 +302,7 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         batches = problem.batches(*scalings, ones=self.fit_intercept, rows=self._batch_rows(problem, kind))
         model = self._make_model(problem, batches.rows)
         for view, value in zip(model.views(model.theta), state["parameters"], strict=True):
-            view[...] = value
+            view[...] = model.am.from_numpy(value, None)
         horizon = self._iterations(problem, batches) * batches.per_epoch if n_iter is None else None
         engine = self._make_engine(kind, model, batches, problem, c, horizon)
         continues = state["engine"]["name"] == engine.name
@@ -341,7 +346,7 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         self.alpha_ = strength * problem.total_weight if self.alpha == "auto" else float(self.alpha)
         auto_rate = {"rate": engine.rate, "c": engine.c, "alpha": self.alpha, "reduction": self.reduction}
         self._state = self._state | {
-            "parameters": list(model.views(model.theta)),
+            "parameters": [model.am.to_numpy(view) for view in model.views(model.theta)],
             "epoch": engine.epoch,
             "engine": engine.state(),
             "kind": kind,

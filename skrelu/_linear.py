@@ -63,6 +63,9 @@ class LinearGDRegressor(GradientRegressor):
     precompute : "auto" or bool, default="auto"
         Whether to compute all iterates at once from an eigendecomposition instead of iterating. "auto" does where it
         costs less; False always iterates. The results agree to rounding.
+    array_module : {"auto", "cupy"}, default="auto"
+        Which array library trains. "auto" is that of X. "cupy" trains on an NVIDIA GPU through CuPy; of a NumPy X all
+        that is fitted and predicted is NumPy's, so that the model works on machines without a GPU, too.
     random_state : int, RandomState instance or None, default=None
         For the initial weights.
     verbose : int, default=0
@@ -143,6 +146,7 @@ class LinearGDRegressor(GradientRegressor):
         tol: float | None = None,
         warm_start: bool = False,
         precompute: Any = "auto",
+        array_module: str = "auto",
         random_state: Any = None,
         verbose: Any = 0,
     ):
@@ -156,6 +160,7 @@ class LinearGDRegressor(GradientRegressor):
         self.tol = tol
         self.warm_start = warm_start
         self.precompute = precompute
+        self.array_module = array_module
         self.random_state = random_state
         self.verbose = verbose
 
@@ -177,7 +182,11 @@ class LinearGDRegressor(GradientRegressor):
         return closed_form_kind(problem, self.fit_intercept, self.alpha > 0.0, forced=self.precompute != "auto")
 
     def _batch_rows(self, problem: Problem, kind: str) -> int:
-        return problem.n_samples if kind == "wide" else max(256, 2**17 // (problem.n_features + problem.n_outputs))
+        return (
+            problem.n_samples
+            if kind == "wide"
+            else max(256, problem.am.block_scale * 2**17 // (problem.n_features + problem.n_outputs))
+        )
 
     def _make_engine(
         self, kind: str, model: Any, batches: Batches, problem: Problem, c: float, horizon: int | None

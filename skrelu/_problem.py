@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ class Problem:
     Parameters
     ----------
     am : array module
+        Trains.
+    home : array module
+        Of the library of X; it is `am` or NumPy's.
     X : array of shape (n_samples, n_features)
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
     sample_weight : ndarray of shape (n_samples,) or None
@@ -25,8 +29,8 @@ class Problem:
         NumPy's dtype of the precision of X.
     """
 
-    def __init__(self, am: Any, X: Array, y: np.ndarray, sample_weight: np.ndarray | None, dtype: np.dtype):
-        self.am, self.X, self.dtype = am, X, dtype
+    def __init__(self, am: Any, home: Any, X: Array, y: np.ndarray, sample_weight: np.ndarray | None, dtype: np.dtype):
+        self.am, self._home, self.X, self.dtype = am, home, X, dtype
         if isinstance(X, np.ndarray):
             self.X = X.view(np.ndarray)  # taking slices of a memory map is slow, of its array not
         self.y_ndim = y.ndim
@@ -43,7 +47,7 @@ class Problem:
 
     def measure(self, *, center: bool) -> tuple[Scaling, Scaling]:
         """Scaling of X and of y."""
-        x = measure(row_blocks(self.X, self._weights, self.am.to_numpy), center=center, dtype=self.dtype)
+        x = measure(row_blocks(self.X, self._weights, self._home.to_numpy), center=center, dtype=self.dtype)
         y_dtype = np.dtype(np.float32 if self._y.dtype == np.float32 else np.float64)  # y is standardized in float64
         y = measure(row_blocks(self._y, self._weights, np.asarray), center=center, dtype=y_dtype)
         return x, y
@@ -62,7 +66,12 @@ class Problem:
                 "dtype of X. Pass X as float64, or divide y by a constant."
             )
         weights = None if self._weights is None else am.from_numpy(self._weights.reshape(-1, 1), dtype)
-        return Batches(am, self.X, am.from_numpy(y, dtype), weights, x_scaling, ones=ones, rows=rows)
+        return Batches(am, self._moved, am.from_numpy(y, dtype), weights, x_scaling, ones=ones, rows=rows)
+
+    @cached_property
+    def _moved(self) -> Array:
+        """X where training takes place."""
+        return self.X if self.am is self._home else self.am.from_numpy(self.X, self.X.dtype)
 
     def stored(self, a: np.ndarray) -> Array:
         """A coefficient, rounded to the precision of X and where X lives."""
@@ -73,4 +82,4 @@ class Problem:
                 f"A coefficient for the raw X and y has magnitude {np.abs(a).max():.3g}, beyond the range of "
                 f"{self.dtype.name}, the dtype of X. Pass X as float64, or divide X or y by a constant."
             )
-        return self.am.from_numpy(rounded, self.X.dtype)
+        return self._home.from_numpy(rounded, self.X.dtype)

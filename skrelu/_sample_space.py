@@ -19,7 +19,6 @@ end.
 
 from __future__ import annotations
 
-import math
 from functools import cached_property
 from typing import Any
 
@@ -27,7 +26,7 @@ from skrelu._batches import Batches
 from skrelu._fingerprint import fingerprint
 from skrelu._network import TwoLayerNetwork
 from skrelu._optimizers import GradientDescent
-from skrelu._plain import Penalty, penalized_curvature, stable_rate
+from skrelu._plain import Penalty, iterate, penalized_curvature, stable_rate
 from skrelu._spectrum import largest_eigenvalue
 
 Array = Any
@@ -65,8 +64,9 @@ class SampleSpace:
     _numbers = ("_a", "_k", "_p", "_q")
 
     def state(self) -> dict[str, Any]:
-        stored = {name: getattr(self, name) for name in (*self._arrays, *self._numbers)}
-        moments = [self._velocity()] if self._momentum else []
+        stored: dict[str, Any] = {name: self._am.to_numpy(getattr(self, name)) for name in self._arrays}
+        stored |= {name: getattr(self, name) for name in self._numbers}
+        moments = [self._am.to_numpy(self._velocity())] if self._momentum else []
         stored["problem"] = self._problem()
         return {"name": "gd", "moments": moments, "step_count": self.epoch, "sample_space": stored}
 
@@ -76,13 +76,13 @@ class SampleSpace:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on exactly where an earlier run on the same problem ended; else from its parameters and velocity."""
-        moments = state["moments"] if self._momentum else []
+        moments = [self._am.from_numpy(a, None) for a in state["moments"]] if self._momentum else []
         for velocity in moments:
             self._optimizer.moments[0][...] = velocity[self.model.outer]
         if self.recognizes(state):
             stored = state["sample_space"]
             for name in self._arrays:
-                setattr(self, name, _copy(stored[name]))
+                setattr(self, name, self._am.from_numpy(stored[name], None))
             for name in self._numbers:
                 setattr(self, name, stored[name])
             return
@@ -95,12 +95,9 @@ class SampleSpace:
         am, model = self._am, self.model
         theta, gradient = model.theta[model.outer], model.gradient[model.outer]
         rate_times_G = self._G * self.rate
-        losses: list[float] = []
-        for _ in range(n_iter):
+
+        def iteration() -> Any:
             loss, D = model.loss(model.forward_outer(self._Z), self._y, self._s, self.c)
-            losses.append(float(loss))
-            if not math.isfinite(losses[-1]):
-                break
             dZ = model.backward_outer(D)
             if self._has_velocity:
                 self._advance_with_velocity(dZ)
@@ -110,7 +107,9 @@ class SampleSpace:
                 am.add(self._A, dZ)  # times -rate, in `finish`
             self._optimizer.step(theta, gradient, self.rate)
             self.epoch += 1
-        return losses
+            return loss
+
+        return iterate(am, iteration, n_iter)
 
     def _advance_with_velocity(self, dZ: Array) -> None:
         am, mu, stage, strength = self._am, self._momentum, self._stage, self._lambda

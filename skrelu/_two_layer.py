@@ -80,6 +80,9 @@ class TwoLayerReLURegressor(GradientRegressor):
     precompute : "auto" or bool, default="auto"
         For gd: whether to iterate with the Gram matrix of the rows of X instead of X, which is faster for n_samples
         less than about 2 n_features. "auto" does where it costs less; False never does. The results agree to rounding.
+    array_module : {"auto", "cupy"}, default="auto"
+        Which array library trains. "auto" is that of X. "cupy" trains on an NVIDIA GPU through CuPy; of a NumPy X all
+        that is fitted and predicted is NumPy's, so that the model works on machines without a GPU, too.
     random_state : int, RandomState instance or None, default=None
         For the initial weights and then the order of the rows.
     verbose : int, default=0
@@ -175,6 +178,7 @@ class TwoLayerReLURegressor(GradientRegressor):
         n_iter_no_change: int = 10,
         warm_start: bool = False,
         precompute: Any = "auto",
+        array_module: str = "auto",
         random_state: Any = None,
         verbose: Any = 0,
     ):
@@ -194,6 +198,7 @@ class TwoLayerReLURegressor(GradientRegressor):
         self.n_iter_no_change = n_iter_no_change
         self.warm_start = warm_start
         self.precompute = precompute
+        self.array_module = array_module
         self.random_state = random_state
         self.verbose = verbose
 
@@ -254,7 +259,7 @@ class TwoLayerReLURegressor(GradientRegressor):
             return int(self.batch_size)
         if kind == "sample_space":
             return problem.n_samples
-        return max(256, 2**19 // (problem.n_features + 3 * int(self.hidden_layer_size)))
+        return max(256, problem.am.block_scale * 2**19 // (problem.n_features + 3 * int(self.hidden_layer_size)))
 
     def _make_engine(
         self, kind: str, model: Any, batches: Batches, problem: Problem, c: float, horizon: int | None
