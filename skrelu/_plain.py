@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -59,7 +60,7 @@ class Penalty:
     def __init__(self, model: Any, *, fixed: float | None, c: float, total_weight: float):
         self._model, self._follows_noise = model, fixed is None
         self._mse_of_loss = 2.0 / (c * model.n_outputs)
-        self._slope = 20.0 * (c / total_weight)
+        self._slope = min(20.0 * (c / total_weight), sys.float_info.max)  # weights may be tiny, and mse zero
         self._limit = min(self._slope, 0.1 * c)
         self.strength: Any = 0.0 if fixed is None else fixed
         self.mse: Any = model.am.scalar(0.0)

@@ -156,7 +156,7 @@ def source(dtype: Any) -> str:
 
 def is_cupy_array(a: Any) -> bool:
     """Whether `a` is a CuPy array; CuPy is not imported to find out."""
-    return "cupy" in sys.modules and isinstance(a, sys.modules["cupy"].ndarray)
+    return isinstance(a, getattr(sys.modules.get("cupy"), "ndarray", ()))
 
 
 @functools.cache

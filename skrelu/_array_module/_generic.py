@@ -55,7 +55,7 @@ class GenericArrayModule:
 
     def to_numpy(self, a: Array) -> np.ndarray:
         """A NumPy array with the values of `a`, not to be written to."""
-        return a if isinstance(a, np.ndarray | np.generic) else self._to_numpy(a)
+        return np.asarray(a) if isinstance(a, np.ndarray | np.generic) else self._to_numpy(a)
 
     def to_float64(self, a: Any) -> Any:
         """`a`, of this library or NumPy's, in float64, in a library with NumPy's operators that `to_numpy` knows."""
