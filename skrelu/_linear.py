@@ -64,8 +64,9 @@ class LinearGDRegressor(GradientRegressor):
         Whether to compute all iterates at once from an eigendecomposition instead of iterating. "auto" does where it
         costs less; False always iterates. The results agree to rounding.
     array_module : {"auto", "cupy"}, default="auto"
-        Which array library trains. "auto" is that of X. "cupy" trains on an NVIDIA GPU through CuPy; of a NumPy X all
-        that is fitted and predicted is NumPy's, so that the model works on machines without a GPU, too.
+        Which array library trains. "auto" is that of X. "cupy" trains on an NVIDIA GPU through CuPy, whatever the
+        library of X; what is fitted and predicted is of that of X, so that a model of NumPy arrays works on machines
+        without a GPU, too.
     random_state : int, RandomState instance or None, default=None
         For the initial weights.
     verbose : int, default=0
@@ -174,7 +175,8 @@ class LinearGDRegressor(GradientRegressor):
         return [np.concatenate([draw(shape) for shape in shapes])]
 
     def _make_model(self, problem: Problem, rows: int) -> LinearModel:
-        return LinearModel(problem.am, problem.n_features, problem.n_outputs, self.fit_intercept, rows, problem.X.dtype)
+        d, m, dtype = problem.n_features, problem.n_outputs, problem.training_X.dtype
+        return LinearModel(problem.am, d, m, self.fit_intercept, rows, dtype)
 
     def _choose_engine(self, problem: Problem) -> str:
         if self.precompute != "auto" and not self.precompute:

@@ -21,7 +21,7 @@ class Problem:
     am : array module
         Trains.
     home : array module
-        Of the library of X; it is `am` or NumPy's.
+        Of the library of X; `am` itself, or one whose X `am` takes by way of NumPy.
     X : array of shape (n_samples, n_features)
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
     sample_weight : ndarray of shape (n_samples,) or None
@@ -58,7 +58,7 @@ class Problem:
 
     def batches(self, x_scaling: Scaling, y_scaling: Scaling, *, ones: bool, rows: int) -> Batches:
         """The rows in standardized coordinates, at most `rows` at a time."""
-        am, dtype = self.am, self.X.dtype
+        am, dtype = self.am, self.training_X.dtype
         y = standardize(self._y, y_scaling, self.dtype)
         if not np.isfinite(y).all():
             raise ValueError(
@@ -66,12 +66,12 @@ class Problem:
                 "dtype of X. Pass X as float64, or divide y by a constant."
             )
         weights = None if self._weights is None else am.from_numpy(self._weights.reshape(-1, 1), dtype)
-        return Batches(am, self._moved, am.from_numpy(y, dtype), weights, x_scaling, ones=ones, rows=rows)
+        return Batches(am, self.training_X, am.from_numpy(y, dtype), weights, x_scaling, ones=ones, rows=rows)
 
     @cached_property
-    def _moved(self) -> Array:
+    def training_X(self) -> Array:
         """X where training takes place."""
-        return self.X if self.am is self._home else self.am.from_numpy(self.X, self.X.dtype)
+        return self.X if self.am is self._home else self.am.from_numpy(self._home.to_numpy(self.X), self.dtype)
 
     def stored(self, a: np.ndarray) -> Array:
         """A coefficient, rounded to the precision of X and where X lives."""

@@ -81,8 +81,9 @@ class TwoLayerReLURegressor(GradientRegressor):
         For gd: whether to iterate with the Gram matrix of the rows of X instead of X, which is faster for n_samples
         less than about 2 n_features. "auto" does where it costs less; False never does. The results agree to rounding.
     array_module : {"auto", "cupy"}, default="auto"
-        Which array library trains. "auto" is that of X. "cupy" trains on an NVIDIA GPU through CuPy; of a NumPy X all
-        that is fitted and predicted is NumPy's, so that the model works on machines without a GPU, too.
+        Which array library trains. "auto" is that of X. "cupy" trains on an NVIDIA GPU through CuPy, whatever the
+        library of X; what is fitted and predicted is of that of X, so that a model of NumPy arrays works on machines
+        without a GPU, too.
     random_state : int, RandomState instance or None, default=None
         For the initial weights and then the order of the rows.
     verbose : int, default=0
@@ -214,7 +215,7 @@ class TwoLayerReLURegressor(GradientRegressor):
 
     def _make_model(self, problem: Problem, rows: int) -> TwoLayerNetwork:
         n, h, m = problem.n_features, int(self.hidden_layer_size), problem.n_outputs
-        return TwoLayerNetwork(problem.am, n, h, m, self.fit_intercept, rows, problem.X.dtype)
+        return TwoLayerNetwork(problem.am, n, h, m, self.fit_intercept, rows, problem.training_X.dtype)
 
     def _work(self, problem: Problem, kind: str, rows: int, n_iter: int) -> tuple[float, float]:
         n, h, m = problem.n_samples, int(self.hidden_layer_size), problem.n_outputs
