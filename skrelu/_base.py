@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from skrelu._namespaces import check_fitted_namespace, follow, namespace_of, select
+from skrelu._namespaces import check_fitted_namespace, follow, namespace_of, select, trainer
 from skrelu._problem import Problem
 from skrelu._run import TrainingRun
 from skrelu._standardize import blocks_of
@@ -36,6 +36,7 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "learning_rate": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "array_module": [StrOptions({"auto", "cupy"})],
         "fit_intercept": ["boolean"],
         "standardize": ["boolean"],
         "reduction": [StrOptions({"mean", "sum"})],
@@ -167,9 +168,9 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
         X = validate_data(self, X, reset=False, dtype=list(namespace_of(X)[2]))
         am = select(X)
         dtype = am.xp.result_type(X.dtype, getattr(self, self._coefficients).dtype)
-        out = am.empty((X.shape[0], self.n_outputs_), dtype)
-        rows = max(1, _PREDICT_BLOCK // self._width)
-        with np.errstate(over="ignore", invalid="ignore"):  # a prediction beyond the range of floats is infinite
+        rows = max(1, am.block_scale * _PREDICT_BLOCK // self._width)
+        with am.session(), np.errstate(over="ignore", invalid="ignore"):  # what is beyond floats is infinite
+            out = am.empty((X.shape[0], self.n_outputs_), dtype)
             for block in blocks_of(X.shape[0], rows):
                 self._evaluate(am, X[block, ...], out[block, ...])
         return am.reshape(out, (X.shape[0],)) if self._state["y_ndim"] == 1 else out
@@ -226,12 +227,13 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
         )
         if issparse(y):
             raise TypeError("Sparse y is not supported, dense data is required: pass y.toarray().")
-        am = select(X)
+        home = select(X)
+        am = trainer(home, self.array_module)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=float_dtypes[0], ensure_non_negative=True)
-            sample_weight = np.asarray(am.to_numpy(sample_weight), dtype=np.float64)
+            sample_weight = np.asarray(home.to_numpy(sample_weight), dtype=np.float64)
         dtype = np.dtype(np.float32 if X.dtype == xp.float32 else np.float64)
-        return Problem(am, X, am.to_numpy(y), sample_weight, dtype)
+        return Problem(am, home, X, home.to_numpy(y), sample_weight, dtype)
 
     def _validate_held_out(self, given: tuple[Any, Any, Any], problem: Problem) -> Problem | None:
         """The problem of the validation set, if one was given."""

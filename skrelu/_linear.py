@@ -63,6 +63,10 @@ class LinearGDRegressor(GradientRegressor):
     precompute : "auto" or bool, default="auto"
         Whether to compute all iterates at once from an eigendecomposition instead of iterating. "auto" does where it
         costs less; False always iterates. The results agree to rounding.
+    array_module : {"auto", "cupy"}, default="auto"
+        Which array library trains. "auto" is that of X. "cupy" trains on an NVIDIA GPU through CuPy, whatever the
+        library of X; what is fitted and predicted is of that of X, so that a model of NumPy arrays works on machines
+        without a GPU, too.
     random_state : int, RandomState instance or None, default=None
         For the initial weights.
     verbose : int, default=0
@@ -153,6 +157,7 @@ class LinearGDRegressor(GradientRegressor):
         tol: float | None = None,
         warm_start: bool = False,
         precompute: Any = "auto",
+        array_module: str = "auto",
         random_state: Any = None,
         verbose: Any = 0,
     ):
@@ -166,6 +171,7 @@ class LinearGDRegressor(GradientRegressor):
         self.tol = tol
         self.warm_start = warm_start
         self.precompute = precompute
+        self.array_module = array_module
         self.random_state = random_state
         self.verbose = verbose
 
@@ -179,7 +185,8 @@ class LinearGDRegressor(GradientRegressor):
         return [np.concatenate([draw(shape) for shape in shapes])]
 
     def _make_model(self, problem: Problem, rows: int) -> LinearModel:
-        return LinearModel(problem.am, problem.n_features, problem.n_outputs, self.fit_intercept, rows, problem.X.dtype)
+        d, m, dtype = problem.n_features, problem.n_outputs, problem.training_X.dtype
+        return LinearModel(problem.am, d, m, self.fit_intercept, rows, dtype)
 
     def _choose_engine(self, problem: Problem) -> str:
         if self.precompute != "auto" and not self.precompute:
@@ -187,7 +194,11 @@ class LinearGDRegressor(GradientRegressor):
         return closed_form_kind(problem, self.fit_intercept, self.alpha > 0.0, forced=self.precompute != "auto")
 
     def _batch_rows(self, problem: Problem, kind: str) -> int:
-        return problem.n_samples if kind == "wide" else max(256, 2**17 // (problem.n_features + problem.n_outputs))
+        return (
+            problem.n_samples
+            if kind == "wide"
+            else max(256, problem.am.block_scale * 2**17 // (problem.n_features + problem.n_outputs))
+        )
 
     def _make_engine(
         self, kind: str, model: Any, batches: Batches, problem: Problem, c: float, horizon: int | None

@@ -30,6 +30,7 @@ class TrainingRun(CallbackSupportMixin, metaclass=ABCMeta):
     _curvature_rtol: ClassVar[float]  # of the residual; that of L is about its square
 
     alpha: Any
+    array_module: str
     fit_intercept: bool
     learning_rate: Any
     learning_rate_: float
@@ -118,7 +119,7 @@ class TrainingRun(CallbackSupportMixin, metaclass=ABCMeta):
         batches = problem.batches(*self._scalings(), ones=self.fit_intercept, rows=self._batch_rows(problem, kind))
         model = self._make_model(problem, batches.rows)
         for view, value in zip(model.views(model.theta), state["parameters"], strict=True):
-            view[...] = value
+            view[...] = model.am.from_numpy(value, None)
         horizon = self._iterations(problem, batches) * batches.per_epoch if n_iter is None else None
         engine = self._make_engine(kind, model, batches, problem, c, horizon)
         continues = state["engine"]["name"] == engine.name
@@ -138,7 +139,8 @@ class TrainingRun(CallbackSupportMixin, metaclass=ABCMeta):
     def _train(self, problem: Problem, held_out: Problem | None, n_iter: int | None, *given: Any) -> None:
         """Train and set the fitted attributes; `given` to `fit` were X, y and weights, for callbacks."""
         tol = self.tol if n_iter is None else None
-        with np.errstate(all="ignore"):  # what overflows ends as a loss that is not finite, and is reported
+        # What overflows ends as a loss that is not finite, and is reported.
+        with problem.am.session(), np.errstate(all="ignore"):
             kind, engine = self._engine(problem, n_iter)
             max_iter, loss_curve = n_iter or self._iterations(problem, engine.batches), list(self.loss_curve_)
             validation = None if held_out is None else self._validation(engine, held_out, loss_curve)
@@ -224,11 +226,11 @@ class TrainingRun(CallbackSupportMixin, metaclass=ABCMeta):
         model, am, best = engine.model, problem.am, validation.best if validation else None
         if live:
             engine.finish()
-        theta = model.theta if live or best is None else best.theta
+        theta = model.theta if live or best is None else am.from_numpy(best.theta, None)
         x, y = self._scalings()
         auto_rate = {"rate": engine.rate, "c": engine.c, "alpha": self.alpha, "reduction": self.reduction}
         state = {
-            "parameters": list(model.views(model.theta)),
+            "parameters": [am.to_numpy(view) for view in model.views(model.theta)],
             "epoch": engine.epoch,
             "engine": engine.state(),
             "kind": kind,

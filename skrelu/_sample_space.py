@@ -19,7 +19,6 @@ end.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -28,7 +27,7 @@ from skrelu._batches import Batches
 from skrelu._fingerprint import fingerprint
 from skrelu._network import TwoLayerNetwork
 from skrelu._optimizers import GradientDescent
-from skrelu._plain import Penalty, penalized_curvature, stable_rate
+from skrelu._plain import Penalty, iterate, penalized_curvature, stable_rate
 from skrelu._spectrum import largest_eigenvalue
 
 Array = Any
@@ -67,8 +66,9 @@ class SampleSpace:
     _numbers = ("_a", "_k", "_p", "_q")
 
     def state(self) -> dict[str, Any]:
-        stored = {name: getattr(self, name) for name in (*self._arrays, *self._numbers)}
-        moments = [self._velocity()] if self._momentum else []
+        stored: dict[str, Any] = {name: self._am.to_numpy(getattr(self, name)) for name in self._arrays}
+        stored |= {name: getattr(self, name) for name in self._numbers}
+        moments = [self._am.to_numpy(self._velocity())] if self._momentum else []
         stored["problem"] = self._problem()
         return {"name": "gd", "moments": moments, "step_count": self.epoch, "sample_space": stored}
 
@@ -78,13 +78,13 @@ class SampleSpace:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on exactly where an earlier run on the same problem ended; else from its parameters and velocity."""
-        moments = state["moments"] if self._momentum else []
+        moments = [self._am.from_numpy(a, None) for a in state["moments"]] if self._momentum else []
         for velocity in moments:
             self._optimizer.moments[0][...] = velocity[self.model.outer]
         if self.recognizes(state):
             stored = state["sample_space"]
             for name in self._arrays:
-                setattr(self, name, _copy(stored[name]))
+                setattr(self, name, self._am.from_numpy(stored[name], None))
             for name in self._numbers:
                 setattr(self, name, stored[name])
             return
@@ -96,12 +96,9 @@ class SampleSpace:
     def advance(self, n_iter: int) -> list[float]:
         am, model = self._am, self.model
         theta, gradient = model.theta[model.outer], model.gradient[model.outer]
-        losses: list[float] = []
-        for _ in range(n_iter):
+
+        def iteration() -> Any:
             loss, D = model.loss(model.forward_outer(self._Z), self._y, self._s, self.c)
-            losses.append(float(loss))
-            if not math.isfinite(losses[-1]):
-                break
             dZ = model.backward_outer(D)
             if self._has_velocity:
                 self._advance_with_velocity(dZ)
@@ -111,7 +108,9 @@ class SampleSpace:
                 am.add(self._A, dZ)  # times -rate, in `finish`
             self._optimizer.step(theta, gradient, self.rate)
             self.epoch += 1
-        return losses
+            return loss
+
+        return iterate(am, iteration, n_iter)
 
     @cached_property
     def _rate_times_G(self) -> Array:
@@ -193,7 +192,7 @@ class SampleSpace:
 
         def evaluate() -> float:
             model.theta[model.outer] = self.model.theta[model.outer]
-            total = 0.0
+            total = am.scalar(0.0)
             for K, Z_starts, y, s in parts:
                 n_rows = y.shape[0]
                 Z, stage = Z_buffer[:n_rows, ...], stage_buffer[:n_rows, ...]
@@ -204,8 +203,8 @@ class SampleSpace:
                 if self._tracks_intercept:
                     am.add(Z, self._b1)
                 loss, _ = model.loss(model.forward_outer(Z), y, s, c)
-                total = total + loss * (n_rows / batches.n_samples)
-            return float(total)
+                total = am.add_product(total, loss, n_rows / batches.n_samples)
+            return am.to_floats([total])[0]
 
         return evaluate
 

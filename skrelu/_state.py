@@ -1,4 +1,4 @@
-"""What a fitted estimator keeps in order to go on training exactly: arrays, numbers and strings, nothing else.
+"""What a fitted estimator keeps in order to go on training exactly: numbers, strings and NumPy arrays, nothing else.
 
 The state is replaced after each run, never written to, so a failed run leaves the earlier one whole.
 """
@@ -24,7 +24,7 @@ def new_state(estimator: Any, problem: Problem, x: Scaling, y: Scaling, drawn: l
         "y_ndim": problem.y_ndim,
         "x_scaling": [x.shift, x.scale, x.constant],
         "y_scaling": [y.shift, y.scale, y.constant],
-        "parameters": [problem.am.from_numpy(a, problem.X.dtype) for a in drawn],
+        "parameters": [a.astype(problem.dtype) for a in drawn],
         "seed": seed,
         "epoch": 0,
         "engine": {"name": "", "moments": []},

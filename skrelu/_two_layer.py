@@ -90,6 +90,10 @@ class TwoLayerReLURegressor(GradientRegressor):
     precompute : "auto" or bool, default="auto"
         For gd: whether to iterate with the Gram matrix of the rows of X instead of X, which is faster for n_samples
         less than about 2 n_features. "auto" does where it costs less; False never does. The results agree to rounding.
+    array_module : {"auto", "cupy"}, default="auto"
+        Which array library trains. "auto" is that of X. "cupy" trains on an NVIDIA GPU through CuPy, whatever the
+        library of X; what is fitted and predicted is of that of X, so that a model of NumPy arrays works on machines
+        without a GPU, too.
     random_state : int, RandomState instance or None, default=None
         For the initial weights and then the order of the rows.
     verbose : int, default=0
@@ -203,6 +207,7 @@ class TwoLayerReLURegressor(GradientRegressor):
         validation_fraction: float = 0.1,
         warm_start: bool = False,
         precompute: Any = "auto",
+        array_module: str = "auto",
         random_state: Any = None,
         verbose: Any = 0,
     ):
@@ -224,6 +229,7 @@ class TwoLayerReLURegressor(GradientRegressor):
         self.validation_fraction = validation_fraction
         self.warm_start = warm_start
         self.precompute = precompute
+        self.array_module = array_module
         self.random_state = random_state
         self.verbose = verbose
 
@@ -239,7 +245,7 @@ class TwoLayerReLURegressor(GradientRegressor):
 
     def _make_model(self, problem: Problem, rows: int) -> TwoLayerNetwork:
         n, h, m = problem.n_features, int(self.hidden_layer_size), problem.n_outputs
-        return TwoLayerNetwork(problem.am, n, h, m, self.fit_intercept, rows, problem.X.dtype)
+        return TwoLayerNetwork(problem.am, n, h, m, self.fit_intercept, rows, problem.training_X.dtype)
 
     def _work(self, problem: Problem, kind: str, rows: int, n_iter: int) -> tuple[float, float]:
         n, h, m = problem.n_samples, int(self.hidden_layer_size), problem.n_outputs
@@ -283,7 +289,7 @@ class TwoLayerReLURegressor(GradientRegressor):
             return int(self.batch_size)
         if kind == "sample_space":
             return problem.n_samples
-        return max(256, 2**19 // (problem.n_features + 3 * int(self.hidden_layer_size)))
+        return max(256, problem.am.block_scale * 2**19 // (problem.n_features + 3 * int(self.hidden_layer_size)))
 
     def _make_engine(
         self, kind: str, model: Any, batches: Batches, problem: Problem, c: float, horizon: int | None

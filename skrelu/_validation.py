@@ -71,8 +71,8 @@ class BestIterate:
 
     @property
     def theta(self) -> Array:
-        """The flat vector of its parameters; None if the validation loss was never finite."""
-        return self._engine.marked() if self._is_marked else self._theta
+        """The flat vector of its parameters, as NumPy's; None if the validation loss was never finite."""
+        return self._engine.model.am.to_numpy(self._engine.marked()) if self._is_marked else self._theta
 
     def state(self) -> dict[str, Any]:
         return {"data": self._data, "start": self._start, "loss": self.loss, "theta": self.theta}
