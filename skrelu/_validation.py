@@ -46,6 +46,7 @@ def hold_out(problem: Problem, fraction: float, seed: int) -> tuple[Problem, Pro
 class BestIterate:
     """The iterate with the smallest validation loss, of all runs that continued each other on the same rows.
 
+    The engine keeps it: `mark` copies the current iterate to buffers, `marked` returns the flat vector of that one.
     `earlier` is the state of the run before, or None; `data` names the validation rows; the values of `curve` are seen
     from this run on if those were others.
     """

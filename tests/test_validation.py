@@ -150,6 +150,8 @@ def test_single_precision_stays_so(name):
     coefficients = single.coefs_[0] if hasattr(single, "coefs_") else single.coef_
     assert coefficients.dtype == np.float32
     assert all(type(loss) is float for loss in single.validation_loss_curve_)
+    rounded = clone(single).fit(X.astype(np.float32), y, X_val=X_val.astype(np.float32), y_val=y_val)
+    assert single.validation_loss_curve_ == rounded.validation_loss_curve_
     rtol = 1e3 * np.finfo(np.float32).eps
     assert_allclose(single.validation_loss_curve_, exact.validation_loss_curve_, rtol=rtol)
 
