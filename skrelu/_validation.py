@@ -47,8 +47,8 @@ class BestIterate:
     """The iterate with the smallest validation loss, of all runs that continued each other on the same rows.
 
     The engine keeps it: `mark` copies the current iterate to buffers, `marked` returns the flat vector of that one.
-    `earlier` is the state of the run before, or None; `data` names the validation rows; the values of `curve` are seen
-    from this run on if those were others.
+    `earlier` is the state of the run before, or None; `data` names the validation rows and the loss; if those were others
+    the values of `curve` are seen from this run on.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class BestIterate:
 
     @property
     def theta(self) -> Array:
-        """The flat vector of its parameters; None if the validation loss was never finite."""
+        """The flat vector of its parameters, where the validation loss was finite once."""
         return self._engine.marked() if self._is_marked else self._theta
 
     def state(self) -> dict[str, Any]:

@@ -426,6 +426,17 @@ def test_on_other_rows_the_best_is_sought_anew():
     assert_allclose(loss_of(model, X_val, y_val + 10.0, np.std(y)), min(curve[first:]), rtol=1e4 * EPS)
 
 
+def test_with_another_loss_the_best_is_sought_anew():
+    X, y, X_val, y_val = noisy_problem()
+    params = {"early_stopping": True, "n_iter_no_change": 3, "warm_start": True, "max_iter": 10}
+    model = noisy("plain", **params).fit(X, y, X_val=X_val, y_val=y_val)
+    first = model.n_iter_
+    model.set_params(reduction="sum", learning_rate=1e-3).fit(X, y, X_val=X_val, y_val=y_val)
+    curve = model.validation_loss_curve_
+    assert min(curve[first:]) > max(curve[:first])
+    assert_allclose(loss_of(model, X_val, y_val, np.std(y)), min(curve[first:]), rtol=1e4 * EPS)
+
+
 @every_engine
 def test_iterations_without_a_validation_set_have_no_validation_loss(name):
     (X, y), (X_val, y_val) = problem(), problem(20, seed=1)
