@@ -47,8 +47,8 @@ class BestIterate:
     """The iterate with the smallest validation loss, of all runs that continued each other on the same rows.
 
     The engine keeps it: `mark` copies the current iterate to buffers, `marked` returns the flat vector of that one.
-    `earlier` is the state of the run before, or None; `data` names the validation rows and the loss; if those were others
-    the values of `curve` are seen from this run on.
+    `earlier` is the state of the run before, or None; `data` names the validation rows and the loss; where those were
+    others, the values of `curve` are seen from this run on.
     """
 
     def __init__(
