@@ -203,7 +203,7 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
         """One training run, from validation to fitted attributes; `n_iter` iterations if given."""
         resume = resume and hasattr(self, "_state")
         problem = self._validate(X, y, sample_weight, reset=not resume, method=method)
-        validation = self._validate_held_out(held_out, problem)
+        validation = self._validate_held_out(held_out, X, problem)
         if resume:
             check_resumable(self._state, self, problem)
             seed = self._state["seed"]
@@ -223,7 +223,14 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
         xp, device, float_dtypes = namespace_of(X)
         y, sample_weight = follow(y, sample_weight, xp=xp, device=device)
         X, y = validate_data(
-            self, X, y, reset=reset, dtype=dtype or list(float_dtypes), order="C", multi_output=True, y_numeric=True
+            self,
+            X,
+            y,
+            reset=reset,
+            dtype=list(float_dtypes) if dtype is None else dtype,
+            order="C",
+            multi_output=True,
+            y_numeric=True,
         )
         if issparse(y):
             raise TypeError("Sparse y is not supported, dense data is required: pass y.toarray().")
@@ -235,7 +242,7 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
         dtype = np.dtype(np.float32 if X.dtype == xp.float32 else np.float64)
         return Problem(am, home, X, home.to_numpy(y), sample_weight, dtype)
 
-    def _validate_held_out(self, given: tuple[Any, Any, Any], problem: Problem) -> Problem | None:
+    def _validate_held_out(self, given: tuple[Any, Any, Any], X_train: Any, problem: Problem) -> Problem | None:
         """The problem of the validation set, if one was given."""
         X, y, sample_weight = given
         parameters = ("X_val", "y_val", "sample_weight_val")
@@ -244,10 +251,10 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
             return None
         for missing in [name for name in parameters[:2] if name not in names]:
             raise ValueError(f"{' and '.join(names)} given without {missing}: a validation set needs X_val and y_val.")
-        if namespace_of(X)[:2] != namespace_of(problem.X)[:2]:
+        if namespace_of(X)[:2] != namespace_of(X_train)[:2]:
             raise ValueError(
                 "X_val must be from the same array library and device as X: got "
-                f"{type(X).__name__} and {type(problem.X).__name__}."
+                f"{type(X).__name__} and {type(X_train).__name__}."
             )
         with naming_the_validation_set():
             held_out = self._validate(X, y, sample_weight, reset=False, method="fit", dtype=problem.X.dtype)

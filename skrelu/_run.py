@@ -153,7 +153,7 @@ class TrainingRun(CallbackSupportMixin, metaclass=ABCMeta):
             watchers: list[Any] = [watcher for watcher in (validation, callbacks) if watcher is not None]
             with blas_threads(*self._work(problem, kind, engine.batches.rows, max_iter)):
                 status = self._advance(engine, loss_curve, watchers, max_iter, None if best else tol)
-        if best is not None and best.theta is None:
+        if best is not None and not np.isfinite(best.loss):
             raise ValueError(
                 "The validation loss was not finite after any iteration, so none is the best. Check X_val and y_val "
                 "for values far outside the range of X and y."
@@ -183,7 +183,7 @@ class TrainingRun(CallbackSupportMixin, metaclass=ABCMeta):
             best = BestIterate(
                 engine,
                 curve,
-                held_out.data,
+                f"{self.reduction} {held_out.data}",
                 self._state["validation"],
                 tol=float(self.tol or 0.0),
                 patience=int(getattr(self, "n_iter_no_change", 1)),

@@ -139,7 +139,8 @@ class TwoLayerReLURegressor(GradientRegressor):
     memory holds y, one batch of rows (for gd: one block, of 256 rows or more) and a few copies of the parameters; sets
     of at most 16 MB are kept in standardized form. Where `precompute` uses the Gram matrix, an iteration costs
     n h (2 n + 6 m), and memory also holds all rows of X and the Gram matrix. A validation set costs its forward pass
-    in each iteration.
+    in each iteration; where the Gram matrix is used, of n_val h (2 n + 2 m) operations, and memory for n_val (n + 3 h)
+    numbers.
 
     Callbacks of scikit-learn (`set_callbacks`) have a task for each iteration of `fit`, and none in `partial_fit`, as
     in scikit-learn. A callback that asks for the fitted estimator gets the model after the iteration, as copies, with

@@ -46,8 +46,9 @@ def hold_out(problem: Problem, fraction: float, seed: int) -> tuple[Problem, Pro
 class BestIterate:
     """The iterate with the smallest validation loss, of all runs that continued each other on the same rows.
 
-    `earlier` is the state of the run before, or None; `data` names the validation rows; the values of `curve` are seen
-    from this run on if those were others.
+    The engine keeps it: `mark` copies the current iterate to buffers, `marked` returns the flat vector of that one.
+    `earlier` is the state of the run before, or None; `data` names the validation rows and the loss; where those were
+    others, the values of `curve` are seen from this run on.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class BestIterate:
 
     @property
     def theta(self) -> Array:
-        """The flat vector of its parameters, as NumPy's; None if the validation loss was never finite."""
+        """The flat vector of its parameters, as NumPy's, where the validation loss was finite once."""
         return self._engine.model.am.to_numpy(self._engine.marked()) if self._is_marked else self._theta
 
     def state(self) -> dict[str, Any]:

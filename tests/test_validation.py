@@ -150,6 +150,8 @@ def test_single_precision_stays_so(name):
     coefficients = single.coefs_[0] if hasattr(single, "coefs_") else single.coef_
     assert coefficients.dtype == np.float32
     assert all(type(loss) is float for loss in single.validation_loss_curve_)
+    rounded = clone(single).fit(X.astype(np.float32), y, X_val=X_val.astype(np.float32), y_val=y_val)
+    assert single.validation_loss_curve_ == rounded.validation_loss_curve_
     rtol = 1e3 * np.finfo(np.float32).eps
     assert_allclose(single.validation_loss_curve_, exact.validation_loss_curve_, rtol=rtol)
 
@@ -422,6 +424,17 @@ def test_on_other_rows_the_best_is_sought_anew():
     assert first < model.n_iter_ == len(curve)
     assert min(curve[first:]) > max(curve[:first])
     assert_allclose(loss_of(model, X_val, y_val + 10.0, np.std(y)), min(curve[first:]), rtol=1e4 * EPS)
+
+
+def test_with_another_loss_the_best_is_sought_anew():
+    X, y, X_val, y_val = noisy_problem()
+    params = {"early_stopping": True, "n_iter_no_change": 3, "warm_start": True, "max_iter": 10}
+    model = noisy("plain", **params).fit(X, y, X_val=X_val, y_val=y_val)
+    first = model.n_iter_
+    model.set_params(reduction="sum", learning_rate=1e-3).fit(X, y, X_val=X_val, y_val=y_val)
+    curve = model.validation_loss_curve_
+    assert min(curve[first:]) > max(curve[:first])
+    assert_allclose(loss_of(model, X_val, y_val, np.std(y)), min(curve[first:]), rtol=1e4 * EPS)
 
 
 @every_engine
