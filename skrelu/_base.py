@@ -19,7 +19,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from skrelu._batches import Batches
 from skrelu._cost import SHORTCUTS
-from skrelu._namespaces import check_fitted_namespace, follow, namespace_of, select
+from skrelu._namespaces import check_fitted_namespace, dtypes_for, follow, namespace_of, refuse_lazy, select
 from skrelu._plain import SCALE_REMEDY, Penalty
 from skrelu._problem import Problem
 from skrelu._standardize import Scaling, blocks_of
@@ -52,6 +52,11 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
     _structure: ClassVar[tuple[str, ...]]  # parameters that a resumed fit must find unchanged
     _coefficients: ClassVar[str]  # a fitted array, to know the array library by
     _curvature_rtol: ClassVar[float]  # of the residual; that of L is about its square
+
+    # Where the HTML representation links to: the documentation has no public address yet. Once it has one this is
+    # "https://ADDRESS/.../{estimator_module}.{estimator_name}.html", with both names filled in by scikit-learn.
+    _doc_link_module = "skrelu"
+    _doc_link_template = ""
 
     alpha: Any
     fit_intercept: bool
@@ -124,7 +129,7 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         ----------
         X : array-like of shape (n_samples, n_features)
             Training inputs. float32 and float64 are used as they are, anything else becomes float64. C-contiguous
-            arrays are not copied.
+            arrays are not copied. Frames of pandas, polars and pyarrow are taken, sparse matrices are not.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -196,8 +201,9 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
             Predictions with as many dimensions as the y of `fit`, in the wider dtype of X and the coefficients.
         """
         check_is_fitted(self)
+        refuse_lazy(X=X)
         check_fitted_namespace(X, self, self._coefficients, "predict")
-        X = validate_data(self, X, reset=False, dtype=list(namespace_of(X)[2]))
+        X = validate_data(self, X, reset=False, dtype=dtypes_for(X, namespace_of(X)[2]))
         am = select(X)
         dtype = am.xp.result_type(X.dtype, getattr(self, self._coefficients).dtype)
         out = am.empty((X.shape[0], self.n_outputs_), dtype)
@@ -229,12 +235,13 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
             raise
 
     def _validate(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, method: str) -> Problem:
+        refuse_lazy(X=X, y=y, sample_weight=sample_weight)
         if not reset:
             check_fitted_namespace(X, self, self._coefficients, method)
         xp, device, float_dtypes = namespace_of(X)
         y, sample_weight = follow(y, sample_weight, xp=xp, device=device)
         X, y = validate_data(
-            self, X, y, reset=reset, dtype=list(float_dtypes), order="C", multi_output=True, y_numeric=True
+            self, X, y, reset=reset, dtype=dtypes_for(X, float_dtypes), order="C", multi_output=True, y_numeric=True
         )
         if issparse(y):
             raise TypeError("Sparse y is not supported, dense data is required: pass y.toarray().")
