@@ -16,7 +16,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from skrelu._namespaces import check_fitted_namespace, follow, namespace_of, select, trainer
+from skrelu._namespaces import (
+    check_fitted_namespace,
+    dtypes_for,
+    follow,
+    namespace_of,
+    refuse_lazy,
+    select,
+    trainer,
+)
 from skrelu._problem import Problem
 from skrelu._run import TrainingRun
 from skrelu._standardize import blocks_of
@@ -48,6 +56,11 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
 
     _coefficients: ClassVar[str]  # a fitted array, to know the array library by
 
+    # Where the HTML representation links to: the documentation has no public address yet. Once it has one this is
+    # "https://ADDRESS/.../{estimator_module}.{estimator_name}.html", with both names filled in by scikit-learn.
+    _doc_link_module = "skrelu"
+    _doc_link_template = ""
+
     @abstractmethod
     def _evaluate(self, am: Any, X: Array, out: Array) -> None:
         """Write the predictions for a block of rows to `out`."""
@@ -78,7 +91,7 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
         ----------
         X : array-like of shape (n_samples, n_features)
             Training inputs. float32 and float64 are used as they are, anything else becomes float64. C-contiguous
-            arrays are not copied.
+            arrays are not copied. Frames of pandas, polars and pyarrow are taken, sparse matrices are not.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -164,8 +177,9 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
             Predictions with as many dimensions as the y of `fit`, in the wider dtype of X and the coefficients.
         """
         check_is_fitted(self)
+        refuse_lazy(X=X)
         check_fitted_namespace(X, self, self._coefficients, "predict")
-        X = validate_data(self, X, reset=False, dtype=list(namespace_of(X)[2]))
+        X = validate_data(self, X, reset=False, dtype=dtypes_for(X, namespace_of(X)[2]))
         am = select(X)
         dtype = am.xp.result_type(X.dtype, getattr(self, self._coefficients).dtype)
         rows = max(1, am.block_scale * _PREDICT_BLOCK // self._width)
@@ -218,6 +232,7 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
 
     def _validate(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, method: str, dtype: Any = None) -> Problem:
         """The problem of the rows; `dtype` is that of X for the rows of a validation set, None for others."""
+        refuse_lazy(X=X, y=y, sample_weight=sample_weight)
         if not reset and dtype is None:
             check_fitted_namespace(X, self, self._coefficients, method)
         xp, device, float_dtypes = namespace_of(X)
@@ -227,7 +242,7 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
             X,
             y,
             reset=reset,
-            dtype=list(float_dtypes) if dtype is None else dtype,
+            dtype=dtypes_for(X, float_dtypes) if dtype is None else dtype,
             order="C",
             multi_output=True,
             y_numeric=True,

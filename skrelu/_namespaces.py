@@ -1,11 +1,13 @@
-"""Which array library the input comes from: the only place that touches scikit-learn's private Array API tools."""
+"""Which array or frame library data come from: the only place that touches scikit-learn's private Array API tools."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import narwhals.stable.v2 as nw
 import numpy as np
-from sklearn import get_config
+from narwhals.stable.v2.dependencies import is_polars_lazyframe
+from sklearn import config_context, get_config
 from sklearn.utils._array_api import (
     _is_numpy_namespace,
     check_same_namespace,
@@ -16,7 +18,16 @@ from sklearn.utils._array_api import (
 
 from skrelu._array_module import CupyArrayModule, GenericArrayModule, NumpyArrayModule, is_cupy_array
 
-__all__ = ["check_fitted_namespace", "follow", "namespace_of", "select", "trainer"]
+__all__ = [
+    "check_fitted_namespace",
+    "dtypes_for",
+    "follow",
+    "namespace_of",
+    "refuse_lazy",
+    "select",
+    "to_numpy",
+    "trainer",
+]
 
 
 def namespace_of(X: Any) -> tuple[Any, Any, tuple[Any, ...]]:
@@ -24,6 +35,25 @@ def namespace_of(X: Any) -> tuple[Any, Any, tuple[Any, ...]]:
     _check_dispatch(X)
     xp, _, device = get_namespace_and_device(X)
     return xp, device, tuple(t for t in supported_float_dtypes(xp, device) if t in (xp.float64, xp.float32))
+
+
+def dtypes_for(X: Any, float_dtypes: tuple[Any, ...]) -> list[Any]:
+    """The dtypes of training, with float32 first for a frame of such columns.
+
+    Of those that validation may choose from it takes that of an array, and the first one for most frames.
+    """
+    if not hasattr(X, "__array_namespace__"):
+        frame = nw.from_native(X, pass_through=True)
+        if isinstance(frame, nw.DataFrame) and frame.columns and all(t == nw.Float32 for t in frame.schema.values()):
+            return [np.float32, np.float64]
+    return list(float_dtypes)
+
+
+def refuse_lazy(**arrays: Any) -> None:
+    """Raise TypeError, naming the remedy, for a polars LazyFrame, which has no rows yet."""
+    for name, a in arrays.items():
+        if is_polars_lazyframe(a):
+            raise TypeError(f"{name} is a polars LazyFrame, which has no rows yet: pass {name}.collect().")
 
 
 def follow(*arrays: Any, xp: Any, device: Any) -> tuple[Any, ...]:
@@ -47,6 +77,14 @@ def select(X: Any) -> Any:
 def trainer(home: Any, array_module: str) -> Any:
     """The array module that trains on an X of the array module `home`."""
     return home if array_module == "auto" or isinstance(home, CupyArrayModule) else CupyArrayModule(None)
+
+
+def to_numpy(a: Any) -> np.ndarray:
+    """A fitted array in NumPy, wherever it lives and whether or not dispatch is on now."""
+    if isinstance(a, np.ndarray):
+        return a
+    with config_context(array_api_dispatch=True):
+        return select(a).to_numpy(a)
 
 
 def check_fitted_namespace(X: Any, estimator: Any, attribute: str, method: str) -> None:

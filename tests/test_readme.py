@@ -10,7 +10,10 @@ PROGRAMS = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
-def test_a_program_runs(program, capsys):
+def test_a_program_runs(program, capsys, monkeypatch, tmp_path):
+    for library in re.findall(r"^(?:from|import) (\w+)", program, flags=re.MULTILINE):
+        pytest.importorskip(library, reason=f"needs {library}")
+    monkeypatch.chdir(tmp_path)  # where it may write files
     exec(compile(program, str(README), "exec"), {})
 
 
