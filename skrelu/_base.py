@@ -32,6 +32,14 @@ Array = Any
 _PREDICT_BLOCK = 2**17  # numbers in the buffers of a block of rows, to stay within a processor's cache
 
 
+def _surely_finite(dtype: np.dtype) -> float:
+    """A size of weights, or of the scale of y, that cannot make predictions overflow.
+
+    Its square is the square root of the range: the other half of the digits is for sums and for the inputs.
+    """
+    return float(np.finfo(dtype).max) ** 0.25
+
+
 class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metaclass=ABCMeta):
     """Base class of the regressors trained by hand-written gradients.
 
@@ -145,7 +153,7 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         ConvergenceWarning
             If `tol` is set and was not reached within `max_iter` iterations.
         """
-        with self._unchanged_on_failure():
+        with self._unchanged_on_failure(), np.errstate(all="ignore"):  # what overflows is found and reported
             self._run(X, y, sample_weight, resume=self.warm_start, n_iter=None, method="fit")
         return self
 
@@ -178,7 +186,7 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
             If training diverges; if the input is not valid, or has another number of features or outputs than before.
         """
         self._validate_params()  # the decorator skips it for a fitted estimator
-        with self._unchanged_on_failure():
+        with self._unchanged_on_failure(), np.errstate(all="ignore"):  # what overflows is found and reported
             self._run(X, y, sample_weight, resume=True, n_iter=1, method="partial_fit")
         return self
 
@@ -194,23 +202,41 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         -------
         y : array of shape (n_samples,) or (n_samples, n_outputs)
             Predictions with as many dimensions as the y of `fit`, in the wider dtype of X and the coefficients.
+
+        Raises
+        ------
+        ValueError
+            If a prediction is too large for that dtype; if the input is not valid.
         """
         check_is_fitted(self)
         check_fitted_namespace(X, self, self._coefficients, "predict")
-        X = validate_data(self, X, reset=False, dtype=list(namespace_of(X)[2]))
-        am = select(X)
-        dtype = am.xp.result_type(X.dtype, getattr(self, self._coefficients).dtype)
-        out = am.empty((X.shape[0], self.n_outputs_), dtype)
-        rows = max(1, _PREDICT_BLOCK // self._width)
-        with np.errstate(over="ignore", invalid="ignore"):  # a prediction beyond the range of floats is infinite
-            for block in blocks_of(X.shape[0], rows):
-                self._evaluate(am, X[block, ...], out[block, ...])
+        with np.errstate(all="ignore"):  # what overflows is found and reported
+            X = validate_data(self, X, reset=False, dtype=list(namespace_of(X)[2]))
+            am = select(X)
+            out = self._predict(am, X)
+            if not am.is_finite(out):
+                predicted = am.to_numpy(out)
+                row = int(np.argmin(np.isfinite(predicted).all(axis=1)))
+                raise ValueError(
+                    f"The prediction for row {row} is beyond the range of {predicted.dtype.name}: the largest "
+                    f"magnitude in this row of X is {np.abs(am.to_numpy(X[row, ...])).max():.3g}. "
+                    + ("Pass X as float64, or leave" if predicted.dtype == np.float32 else "Leave")
+                    + " out rows that are not measurements."
+                )
         return am.reshape(out, (X.shape[0],)) if self._state["y_ndim"] == 1 else out
 
     @property
     def best_loss_(self) -> float:
         """The smallest of `loss_curve_`."""
         return min(self.loss_curve_)
+
+    def _predict(self, am: Any, X: Array) -> Array:
+        """Predictions of shape (n_samples, n_outputs)."""
+        dtype = am.xp.result_type(X.dtype, getattr(self, self._coefficients).dtype)
+        out = am.empty((X.shape[0], self.n_outputs_), dtype)
+        for block in blocks_of(X.shape[0], max(1, _PREDICT_BLOCK // self._width)):
+            self._evaluate(am, X[block, ...], out[block, ...])
+        return out
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -253,20 +279,25 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
             check_resumable(self._state, self, problem)
         else:
             self._start(problem, method)
-        with np.errstate(all="ignore"):  # what overflows ends as a loss that is not finite, and is reported
-            kind = self._choose_engine(problem)
-            if n_iter is None or kind not in SHORTCUTS:
+        kind = self._choose_engine(problem)
+        if n_iter is None or kind not in SHORTCUTS:
+            engine = self._assemble(kind, problem, n_iter)
+        else:
+            # A single iteration pays for a shortcut only where it goes on from one, on the same rows.
+            engine = self._assemble(kind, problem, n_iter) if kind == self._state["kind"] else None
+            if engine is None or not engine.recognizes(self._state["engine"]):
+                kind = "plain"
                 engine = self._assemble(kind, problem, n_iter)
-            else:
-                # A single iteration pays for a shortcut only where it goes on from one, on the same rows.
-                engine = self._assemble(kind, problem, n_iter) if kind == self._state["kind"] else None
-                if engine is None or not engine.recognizes(self._state["engine"]):
-                    kind = "plain"
-                    engine = self._assemble(kind, problem, n_iter)
-            self._train(engine, problem, kind, n_iter)
-        parameters = [problem.am.to_numpy(view) for view in engine.model.views(engine.model.theta)]
-        x, y_scaling = Scaling(*self._state["x_scaling"]), Scaling(*self._state["y_scaling"])
-        self._publish(parameters, x, y_scaling, problem.stored)
+        self._train(engine, problem, kind, n_iter)
+        self._fold(engine.model, problem.stored)
+        y_scale = self._state["y_scaling"][1]
+        if y_scale.max() > _surely_finite(problem.dtype) and not self._predicts_finite(problem):
+            raise ValueError(problem.beyond_the_range("There are predictions for y with deviations", y_scale))
+
+    def _fold(self, model: Any, store: Any) -> None:
+        """Set the coefficients for the raw X and y."""
+        parameters = [model.am.to_numpy(view) for view in model.views(model.theta)]
+        self._publish(parameters, Scaling(*self._state["x_scaling"]), Scaling(*self._state["y_scaling"]), store)
 
     def _start(self, problem: Problem, method: str) -> None:
         """Draw the model and make the state of training."""
@@ -324,9 +355,12 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         with blas_threads(*self._work(problem, kind, batches.rows, max_iter)):
             status = train(engine, loss_curve, max_iter=max_iter, tol=tol, n_iter_no_change=patience, verbose=verbose)
             engine.finish()
-        if status == "diverged" or not model.am.is_finite(model.theta):
+        if status == "diverged" or not self._is_fit(model, problem):
             model.theta[...] = initial
-            raise ValueError(self._divergence_message(engine, len(loss_curve) - 1))
+            before_any_step = engine.name == "gd" and status == "diverged" and len(loss_curve) == 1
+            raise ValueError(
+                self._divergence_message(engine, len(loss_curve) - 1, problem.dtype, before_any_step=before_any_step)
+            )
         if status == "max_iter" and tol is not None:
             warnings.warn(
                 f"{type(self).__name__} did not reach tol={tol} within max_iter={max_iter} iterations: the loss of the "
@@ -348,21 +382,35 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
             "auto_rate": auto_rate if self.learning_rate == "auto" else None,
         }
 
+    def _is_fit(self, model: Any, problem: Problem) -> bool:
+        """Whether the weights give finite predictions for the training rows: no loss has seen the last step yet."""
+        theta = np.abs(model.am.to_numpy(model.theta))
+        largest = float(theta.max())
+        if largest * largest < _surely_finite(theta.dtype):  # two layers multiply their weights
+            return True
+        self._fold(model, problem.rounded)
+        return self._predicts_finite(problem)
+
+    def _predicts_finite(self, problem: Problem) -> bool:
+        return all(problem.am.is_finite(self._predict(problem.am, X)) for X in problem.raw_blocks())
+
     def _penalty(self, model: Any, problem: Problem, c: float) -> Penalty:
         """The L2 term with a fixed alpha; "auto" is none."""
         alpha = 0.0 if self.alpha == "auto" else float(self.alpha)
         return Penalty(model, fixed=alpha / problem.total_weight, c=c, total_weight=problem.total_weight)
 
-    def _divergence_message(self, engine: Any, iteration: int) -> str:
-        message = (
-            f"{type(self).__name__} diverged: the loss is not finite at iteration {iteration} with "
-            f"learning_rate={engine.rate:.6g}. "
-        )
+    def _divergence_message(self, engine: Any, iteration: int, dtype: np.dtype, *, before_any_step: bool) -> str:
+        at = f"{type(self).__name__} diverged: the loss is not finite at iteration {iteration}"
+        single = " X is float32, which ends at 3.4e+38: with X as float64 the same run may stay finite."
+        single = single if dtype == np.float32 else ""
+        if before_any_step:
+            return f"{at}, before any step: no learning_rate helps. {SCALE_REMEDY}{single}"
+        at += f" with learning_rate={engine.rate:.6g}. "
         curvature = engine.curvature(0.01) if engine.name == "gd" else np.inf
         alternative = "such as " if self.learning_rate == "auto" else "or 'auto' for "
         if np.isfinite(curvature) and engine.rate * curvature > 1.0:
-            return message + (
-                f"Gradient descent is stable up to about 2/L = {2.0 / curvature:.3g} at the weights it started from: "
-                f"choose a smaller learning_rate, {alternative}1/L = {1.0 / curvature:.3g}."
+            return (
+                f"{at}Gradient descent is stable up to about 2/L = {2.0 / curvature:.3g} at the weights it started "
+                f"from: choose a smaller learning_rate, {alternative}1/L = {1.0 / curvature:.3g}.{single}"
             )
-        return message + f"Choose a smaller learning_rate. {SCALE_REMEDY}"
+        return f"{at}Choose a smaller learning_rate. If it stays so: {SCALE_REMEDY}{single}"

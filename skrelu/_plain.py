@@ -13,8 +13,7 @@ from skrelu._spectrum import largest_eigenvalue
 Array = Any
 
 SCALE_REMEDY = (
-    "If it stays so, the numbers are too large for their dtype: use standardize=True, float64, or divide X and y by a "
-    "constant."
+    "The numbers are too large for their dtype; use standardize=True or float64, or divide X and y by a constant."
 )
 
 

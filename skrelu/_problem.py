@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from skrelu._batches import Batches
-from skrelu._standardize import Scaling, identity, measure, row_blocks, standardize
+from skrelu._standardize import Scaling, blocks_of, identity, measure, row_blocks, standardize
 
 Array = Any
+
+_BLOCK_NUMBERS = 2**20  # in a block of raw rows
 
 
 class Problem:
     """n_samples rows of X, y and weights; y and weights pass through NumPy, X stays.
+
+    Rows without weight are not there: neither counted nor read, whatever they hold.
 
     Parameters
     ----------
@@ -35,11 +40,15 @@ class Problem:
         self.n_outputs = self._y.shape[1]
         self.total_weight = float(self.n_samples)
         self._weights = None  # divided by their mean
+        self._index: np.ndarray | None = None  # of the rows that count, if not all do
         if sample_weight is not None:
             largest = float(sample_weight.max())
             relative = sample_weight / largest  # their sum cannot overflow; that of the weights is kept from it
+            if not relative.all():
+                self._index = np.flatnonzero(relative)
+                self.n_samples = len(self._index)
             self.total_weight = min(float(relative.sum()) * largest, np.finfo(np.float64).max / 4)
-            self._weights = relative / relative.mean()
+            self._weights = relative / (relative.sum() / self.n_samples)
 
     def measure(self, *, center: bool) -> tuple[Scaling, Scaling]:
         """Scaling of X and of y."""
@@ -54,23 +63,37 @@ class Problem:
 
     def batches(self, x_scaling: Scaling, y_scaling: Scaling, *, ones: bool, rows: int) -> Batches:
         """The rows in standardized coordinates, at most `rows` at a time."""
-        am, dtype = self.am, self.X.dtype
-        y = standardize(self._y, y_scaling, self.dtype)
+        am, dtype, index = self.am, self.X.dtype, self._index
+        raw = self._y if index is None else self._y[index]
+        y = standardize(raw, y_scaling, self.dtype)
         if not np.isfinite(y).all():
-            raise ValueError(
-                f"y has values of magnitude {np.abs(self._y).max():.3g}, beyond the range of {self.dtype.name}, the "
-                "dtype of X. Pass X as float64, or divide y by a constant."
-            )
-        weights = None if self._weights is None else am.from_numpy(self._weights.reshape(-1, 1), dtype)
-        return Batches(am, self.X, am.from_numpy(y, dtype), weights, x_scaling, ones=ones, rows=rows)
+            raise ValueError(self.beyond_the_range("y has values", raw))
+        weights = self._weights if self._weights is None or index is None else self._weights[index]
+        if weights is not None:
+            weights = am.from_numpy(weights.reshape(-1, 1), dtype)
+        index = None if index is None else am.from_numpy(index, None)
+        return Batches(am, self.X, am.from_numpy(y, dtype), weights, x_scaling, ones=ones, rows=rows, index=index)
+
+    def raw_blocks(self) -> Iterator[Array]:
+        """Blocks of the rows of X as they are."""
+        for rows in blocks_of(self.n_samples, max(1, _BLOCK_NUMBERS // self.n_features)):
+            yield self.X[rows if self._index is None else self.am.from_numpy(self._index[rows], None), ...]
+
+    def rounded(self, a: np.ndarray) -> Array:
+        """A coefficient in the precision of X and where X lives."""
+        return self.am.from_numpy(a.astype(self.dtype, copy=False), self.X.dtype)
 
     def stored(self, a: np.ndarray) -> Array:
-        """A coefficient, rounded to the precision of X and where X lives."""
-        with np.errstate(over="ignore"):
-            rounded = a.astype(self.dtype, copy=False)
-        if not np.isfinite(rounded).all():
-            raise ValueError(
-                f"A coefficient for the raw X and y has magnitude {np.abs(a).max():.3g}, beyond the range of "
-                f"{self.dtype.name}, the dtype of X. Pass X as float64, or divide X or y by a constant."
-            )
-        return self.am.from_numpy(rounded, self.X.dtype)
+        """The same, for good: ValueError if it is too large for that precision."""
+        stored = self.rounded(a)
+        if not self.am.is_finite(stored):
+            raise ValueError(self.beyond_the_range("A coefficient for the raw X and y is", a, "X or y"))
+        return stored
+
+    def beyond_the_range(self, what: str, values: np.ndarray, which: str = "y") -> str:
+        """The message for `values` that the dtype of X cannot hold."""
+        remedy = "Pass X as float64, or divide" if self.dtype == np.float32 else "Divide"
+        return (
+            f"{what} of magnitude {np.abs(values).max():.3g}, beyond the range of {self.dtype.name}, the dtype of X. "
+            f"{remedy} {which} by a constant."
+        )
