@@ -25,7 +25,7 @@ from skrelu._problem import Problem
 from skrelu._standardize import Scaling, blocks_of
 from skrelu._state import check_resumable, new_state
 from skrelu._threads import blas_threads
-from skrelu._training import train
+from skrelu._training import Status, train
 
 Array = Any
 
@@ -125,8 +125,8 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         """Fit the model.
 
         With ``warm_start=True`` training goes on where the last call ended, in the standardized coordinates of the
-        first one. If it fails or is interrupted, the estimator stays as it was (a RandomState passed as `random_state`
-        has moved on).
+        first one. If it fails, the estimator stays as it was (a RandomState passed as `random_state` has moved on); if
+        it is interrupted, the iterations that were completed are kept.
 
         Parameters
         ----------
@@ -147,6 +147,8 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         ------
         ValueError
             If training diverges, with the iteration, the learning rate and the remedy; if the input is not valid.
+        KeyboardInterrupt
+            If it is interrupted: the estimator is fitted by the iterations before, and a search or a program ends.
 
         Warns
         -----
@@ -154,7 +156,8 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
             If `tol` is set and was not reached within `max_iter` iterations.
         """
         with self._unchanged_on_failure(), np.errstate(all="ignore"):  # what overflows is found and reported
-            self._run(X, y, sample_weight, resume=self.warm_start, n_iter=None, method="fit")
+            status = self._run(X, y, sample_weight, resume=self.warm_start, n_iter=None, method="fit")
+        self._pass_on(status)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -164,7 +167,7 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         The first call initializes the model and, with ``standardize=True``, takes its centring and scaling from the
         rows it is given, so these should be representative; later calls keep both. The penalty is that of the rows of
         the call. After a `fit` on the same rows it goes on exactly; from the start it is exactly what `fit` with
-        ``precompute=False`` does. If it fails or is interrupted, the estimator stays as it was.
+        ``precompute=False`` does. If it fails, or is interrupted before its end, the estimator stays as it was.
 
         Parameters
         ----------
@@ -187,7 +190,8 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         """
         self._validate_params()  # the decorator skips it for a fitted estimator
         with self._unchanged_on_failure(), np.errstate(all="ignore"):  # what overflows is found and reported
-            self._run(X, y, sample_weight, resume=True, n_iter=1, method="partial_fit")
+            status = self._run(X, y, sample_weight, resume=True, n_iter=1, method="partial_fit")
+        self._pass_on(status)
         return self
 
     def predict(self, X: Any) -> Any:
@@ -271,7 +275,7 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         dtype = np.dtype(np.float32 if X.dtype == xp.float32 else np.float64)
         return Problem(am, X, am.to_numpy(y), sample_weight, dtype)
 
-    def _run(self, X: Any, y: Any, sample_weight: Any, *, resume: bool, n_iter: int | None, method: str) -> None:
+    def _run(self, X: Any, y: Any, sample_weight: Any, *, resume: bool, n_iter: int | None, method: str) -> Status:
         """One training run, from validation to fitted attributes; `n_iter` iterations if given."""
         resume = resume and hasattr(self, "_state")
         problem = self._validate(X, y, sample_weight, reset=not resume, method=method)
@@ -288,11 +292,19 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
             if engine is None or not engine.recognizes(self._state["engine"]):
                 kind = "plain"
                 engine = self._assemble(kind, problem, n_iter)
-        self._train(engine, problem, kind, n_iter)
+        status = self._train(engine, problem, kind, n_iter)
         self._fold(engine.model, problem.stored)
         y_scale = self._state["y_scaling"][1]
         if y_scale.max() > _surely_finite(problem.dtype) and not self._predicts_finite(problem):
             raise ValueError(problem.beyond_the_range("There are predictions for y with deviations", y_scale))
+        return status
+
+    def _pass_on(self, status: Status) -> None:
+        if status == "interrupted":
+            raise KeyboardInterrupt(
+                f"{type(self).__name__} was interrupted and keeps what was completed: it is fitted by n_iter_="
+                f"{self.n_iter_} iterations. partial_fit, or fit with warm_start=True, goes on from there."
+            )
 
     def _fold(self, model: Any, store: Any) -> None:
         """Set the coefficients for the raw X and y."""
@@ -345,7 +357,7 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
             return engine.default_rate(self._curvature_rtol)
         return earlier["rate"] if engine.c == earlier["c"] else earlier["rate"] * earlier["c"] / engine.c
 
-    def _train(self, engine: Any, problem: Problem, kind: str, n_iter: int | None) -> None:
+    def _train(self, engine: Any, problem: Problem, kind: str, n_iter: int | None) -> Status:
         """Train the engine's model; set the state, and the attributes that tell how it went."""
         model, batches = engine.model, engine.batches
         max_iter = n_iter or self._iterations(problem, batches)
@@ -381,6 +393,7 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
             "kind": kind,
             "auto_rate": auto_rate if self.learning_rate == "auto" else None,
         }
+        return status
 
     def _is_fit(self, model: Any, problem: Problem) -> bool:
         """Whether the weights give finite predictions for the training rows: no loss has seen the last step yet."""

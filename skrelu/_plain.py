@@ -113,6 +113,9 @@ class FullBatch:
         """Go on with the optimizer's moments of an earlier run."""
         _restore_optimizer(self.optimizer, state)
 
+    def moving(self) -> tuple[list[Array], list[tuple[Any, str]]]:
+        return [self.model.theta, *self.optimizer.moments], [(self, "epoch"), (self.optimizer, "step_count")]
+
     def finish(self) -> None:
         """Nothing: the model is where the iterations are carried out."""
 
@@ -168,6 +171,11 @@ class Minibatches:
         """Go on with the optimizer's moments and the penalty's error of an earlier run."""
         if _restore_optimizer(self.optimizer, state):
             self.penalty.mse, self.penalty.count = state["mse"], state["mse_count"]
+
+    def moving(self) -> tuple[list[Array], list[tuple[Any, str]]]:
+        numbers = [(self, "epoch"), (self, "_step"), (self.optimizer, "step_count")]
+        numbers += [(self.penalty, name) for name in ("mse", "count", "strength")]
+        return [self.model.theta, *self.optimizer.moments], numbers
 
     def finish(self) -> None:
         """Nothing: the model is where the iterations are carried out."""

@@ -94,7 +94,6 @@ class SampleSpace:
     def advance(self, n_iter: int) -> list[float]:
         am, model = self._am, self.model
         theta, gradient = model.theta[model.outer], model.gradient[model.outer]
-        rate_times_G = self._G * self.rate
         losses: list[float] = []
         for _ in range(n_iter):
             loss, D = model.loss(model.forward_outer(self._Z), self._y, self._s, self.c)
@@ -105,12 +104,16 @@ class SampleSpace:
             if self._has_velocity:
                 self._advance_with_velocity(dZ)
             else:
-                am.matmul(rate_times_G, dZ, out=self._stage)
+                am.matmul(self._rate_times_G, dZ, out=self._stage)
                 am.residual(self._Z, self._stage, out=self._Z)
                 am.add(self._A, dZ)  # times -rate, in `finish`
             self._optimizer.step(theta, gradient, self.rate)
             self.epoch += 1
         return losses
+
+    @cached_property
+    def _rate_times_G(self) -> Array:
+        return self._G * self.rate
 
     def _advance_with_velocity(self, dZ: Array) -> None:
         am, mu, stage, strength = self._am, self._momentum, self._stage, self._lambda
@@ -131,6 +134,11 @@ class SampleSpace:
         am.add_scaled(self._P, -self.rate, stage=stage, out=self._A)
         self._p, self._q = mu * self._p + strength * self._a, mu * self._q + strength * self._k
         self._a, self._k = self._a - self.rate * self._p, self._k - self.rate * self._q
+
+    def moving(self) -> tuple[list[Array], list[tuple[Any, str]]]:
+        arrays = [self._b1, self._b1_velocity, self._Z, self._A, self._Q, self._P, *self._optimizer.moments]
+        numbers = [(self, "epoch"), (self._optimizer, "step_count"), *((self, name) for name in self._numbers)]
+        return [self.model.theta[self.model.outer], *arrays], numbers
 
     def finish(self) -> None:
         """Put W1 together in the model."""

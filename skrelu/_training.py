@@ -27,6 +27,10 @@ class Engine(Protocol):
     rate: float
     epoch: int  # iterations done, of all runs that continued each other
 
+    def moving(self) -> tuple[list[Any], list[tuple[Any, str]]]:
+        """All that iterations change: arrays, in place, and numbers, as attributes of objects."""
+        ...
+
     def finish(self) -> None:
         """Leave the current iterate in the model's theta."""
         ...
@@ -44,8 +48,56 @@ class Engine(Protocol):
         ...
 
 
-Status = Literal["max_iter", "converged", "diverged"]  # why training ended
+Status = Literal["max_iter", "converged", "diverged", "interrupted"]  # why training ended
 _LOOK_AHEAD = 4096  # iterations whose losses are asked for at once of an engine that can go back
+_ROWS_BETWEEN_COPIES = (
+    1024  # so that copying costs a percent of an iteration, and repeating what was lost next to nothing
+)
+
+
+class Checkpoint:
+    """Advances an engine so that an interruption loses no completed iteration.
+
+    An interruption may come between any two operations and leave an iteration half done. The engine is then put back
+    to the last copy of all that moves, and the iterations completed since are repeated: they are the same again.
+    """
+
+    def __init__(self, engine: Engine, loss_curve: list[float]) -> None:
+        self._engine, self._curve = engine, loss_curve
+        arrays, self._numbers = engine.moving()
+        self._am, self._epoch = engine.model.am, engine.epoch
+        self._copies = [(a, self._am.empty(a.shape, a.dtype)) for a in arrays]
+        self.stride = _LOOK_AHEAD if engine.can_go_back else max(1, _ROWS_BETWEEN_COPIES // engine.batches.n_samples)
+        self._take()
+
+    def advance(self, n_iter: int) -> list[float]:
+        """`engine.advance`; its caller appends the losses to the curve."""
+        if self._engine.epoch >= self._epoch + self.stride:
+            self._take()
+        self._whole, self._length, self._losses = self._engine.can_go_back, len(self._curve), []
+        self._losses = self._engine.advance(n_iter)
+        self._whole = not self._engine.can_go_back  # going back may be interrupted, too
+        return self._losses
+
+    def recover(self) -> None:
+        """Make engine and curve those of the completed iterations."""
+        if self._whole:
+            self._curve[self._length :] = self._losses
+            return
+        completed = self._engine.epoch - self._epoch
+        for (owner, name), value in zip(self._numbers, self._values, strict=True):
+            setattr(owner, name, value)
+        for a, copy in self._copies:
+            self._am.multiply(copy, 1.0, out=a)
+        self._curve[self._curve_length :] = self._engine.advance(completed) if completed else []
+
+    def _take(self) -> None:
+        """Copy; the engine itself is whole meanwhile."""
+        self._whole, self._length, self._losses = True, len(self._curve), []
+        for a, copy in self._copies:
+            self._am.multiply(a, 1.0, out=copy)
+        self._values = [getattr(owner, name) for owner, name in self._numbers]
+        self._epoch, self._curve_length = self._engine.epoch, len(self._curve)
 
 
 def train(
@@ -55,14 +107,35 @@ def train(
 
     With `tol`, training has converged when the last `n_iter_no_change` losses are none of them lower than the best one
     before by more than `tol`. A loss above the first of the curve is never called converged. With `verbose` = k, every
-    k-th iteration is printed as the tutorials do: its number and its loss.
+    k-th iteration is printed as the tutorials do: its number and its loss. A KeyboardInterrupt ends training with the
+    last completed iteration; it is passed on if there is none.
     """
+    before = len(loss_curve)
+    checkpoint = Checkpoint(engine, loss_curve)
+    try:
+        return _iterate(engine, checkpoint, loss_curve, max_iter, tol, n_iter_no_change, verbose)
+    except KeyboardInterrupt:
+        checkpoint.recover()
+        if len(loss_curve) == before:
+            raise
+        return "interrupted"
+
+
+def _iterate(
+    engine: Engine,
+    checkpoint: Checkpoint,
+    loss_curve: list[float],
+    max_iter: int,
+    tol: float | None,
+    n_iter_no_change: int,
+    verbose: int,
+) -> Status:
     looks = tol is not None or verbose > 0
-    stride = (_LOOK_AHEAD if engine.can_go_back else 1) if looks else max_iter
+    stride = 1 if looks and not engine.can_go_back else checkpoint.stride
     best_before = min(loss_curve[:-n_iter_no_change], default=math.inf)  # the last n_iter_no_change left out
     remaining = max_iter
     while remaining:
-        losses = engine.advance(min(stride, remaining))
+        losses = checkpoint.advance(min(stride, remaining))
         remaining -= len(losses)
         if not looks:
             loss_curve += losses

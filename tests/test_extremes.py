@@ -196,7 +196,7 @@ def test_weights_over_24_decades(shape, shortcut, zeros):
     model = LinearGDRegressor(precompute=shortcut, max_iter=20, learning_rate=0.02).fit(X, y, weights)
     expected = descent_in_extended_precision(X, y, weights, 20, 0.02)
     # A few rows carry the weight: others lie far outside in their deviations, and round relative to that.
-    outside = np.abs((X - np.average(X, axis=0, weights=weights))).max() / X[weights > 0].std()
+    outside = np.abs(X - np.average(X, axis=0, weights=weights)).max() / X[weights > 0].std()
     assert_allclose(
         model.predict(X), expected, rtol=0, atol=1000 * outside * np.finfo(float).eps * np.abs(expected).max()
     )
