@@ -155,8 +155,8 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         ConvergenceWarning
             If `tol` is set and was not reached within `max_iter` iterations.
         """
-        with self._unchanged_on_failure(), np.errstate(all="ignore"):  # what overflows is found and reported
-            status = self._run(X, y, sample_weight, resume=self.warm_start, n_iter=None, method="fit")
+        with self._trained_copy() as trained, np.errstate(all="ignore"):  # what overflows is found and reported
+            status = trained._run(X, y, sample_weight, resume=self.warm_start, n_iter=None, method="fit")
         self._pass_on(status)
         return self
 
@@ -189,8 +189,8 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
             If training diverges; if the input is not valid, or has another number of features or outputs than before.
         """
         self._validate_params()  # the decorator skips it for a fitted estimator
-        with self._unchanged_on_failure(), np.errstate(all="ignore"):  # what overflows is found and reported
-            status = self._run(X, y, sample_weight, resume=True, n_iter=1, method="partial_fit")
+        with self._trained_copy() as trained, np.errstate(all="ignore"):  # what overflows is found and reported
+            status = trained._run(X, y, sample_weight, resume=True, n_iter=1, method="partial_fit")
         self._pass_on(status)
         return self
 
@@ -212,12 +212,13 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         ValueError
             If a prediction is too large for that dtype; if the input is not valid.
         """
-        check_is_fitted(self)
-        check_fitted_namespace(X, self, self._coefficients, "predict")
+        model = self._shallow_copy()  # the model of this moment, whatever another thread fits meanwhile
+        check_is_fitted(model)
+        check_fitted_namespace(X, model, self._coefficients, "predict")
         with np.errstate(all="ignore"):  # what overflows is found and reported
-            X = validate_data(self, X, reset=False, dtype=list(namespace_of(X)[2]))
+            X = validate_data(model, X, reset=False, dtype=list(namespace_of(X)[2]))
             am = select(X)
-            out = self._predict(am, X)
+            out = model._predict(am, X)
             if not am.is_finite(out):
                 predicted = am.to_numpy(out)
                 row = int(np.argmin(np.isfinite(predicted).all(axis=1)))
@@ -227,7 +228,7 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
                     + ("Pass X as float64, or leave" if predicted.dtype == np.float32 else "Leave")
                     + " out rows that are not measurements."
                 )
-        return am.reshape(out, (X.shape[0],)) if self._state["y_ndim"] == 1 else out
+        return am.reshape(out, (X.shape[0],)) if model._state["y_ndim"] == 1 else out
 
     @property
     def best_loss_(self) -> float:
@@ -247,16 +248,21 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         tags.array_api_support = True
         return tags
 
+    def _shallow_copy(self) -> Any:
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        return copy
+
     @contextmanager
-    def _unchanged_on_failure(self) -> Iterator[None]:
-        """Put every attribute back if the block raises. Training works on copies, so references are enough."""
-        before = dict(self.__dict__)
-        try:
-            yield
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
+    def _trained_copy(self) -> Iterator[Any]:
+        """A copy to train, whose attributes the estimator takes over, all at once, if the block does not raise.
+
+        So a call that fails leaves no trace, and threads that fit or use one estimator never see a half of a model.
+        Training replaces attributes and writes to none of them, so a shallow copy is enough.
+        """
+        copy = self._shallow_copy()
+        yield copy
+        self.__dict__ = copy.__dict__
 
     def _validate(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, method: str) -> Problem:
         if not reset:

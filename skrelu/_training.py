@@ -50,9 +50,7 @@ class Engine(Protocol):
 
 Status = Literal["max_iter", "converged", "diverged", "interrupted"]  # why training ended
 _LOOK_AHEAD = 4096  # iterations whose losses are asked for at once of an engine that can go back
-_ROWS_BETWEEN_COPIES = (
-    1024  # so that copying costs a percent of an iteration, and repeating what was lost next to nothing
-)
+_ROWS_BETWEEN_COPIES = 4096  # copying costs a percent of an iteration then, and repeating these next to nothing
 
 
 class Checkpoint:
