@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Real
@@ -27,13 +26,20 @@ from skrelu._namespaces import (
 )
 from skrelu._problem import Problem
 from skrelu._run import TrainingRun
-from skrelu._standardize import blocks_of
 from skrelu._state import check_resumable
+from skrelu._training import Status
 from skrelu._validation import hold_out, naming_the_validation_set
 
 Array = Any
 
-_PREDICT_BLOCK = 2**17  # numbers in the buffers of a block of rows, to stay within a processor's cache
+
+def _beyond_the_range(X: np.ndarray, predicted: np.ndarray) -> str:
+    row = int(np.argmin(np.isfinite(predicted).all(axis=1)))
+    remedy = "Pass X as float64, or leave" if predicted.dtype == np.float32 else "Leave"
+    return (
+        f"The prediction for row {row} is beyond the range of {predicted.dtype.name}: the largest magnitude in this "
+        f"row of X is {np.abs(X[row]).max():.3g}. {remedy} out rows that are not measurements."
+    )
 
 
 class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -54,21 +60,10 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
         "verbose": ["verbose"],
     }
 
-    _coefficients: ClassVar[str]  # a fitted array, to know the array library by
-
     # Where the HTML representation links to: the documentation has no public address yet. Once it has one this is
     # "https://ADDRESS/.../{estimator_module}.{estimator_name}.html", with both names filled in by scikit-learn.
     _doc_link_module = "skrelu"
     _doc_link_template = ""
-
-    @abstractmethod
-    def _evaluate(self, am: Any, X: Array, out: Array) -> None:
-        """Write the predictions for a block of rows to `out`."""
-
-    @property
-    def _width(self) -> int:
-        """Numbers that a row needs in the buffers of a block, apart from the row itself."""
-        return self.n_outputs_
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -84,8 +79,9 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
         """Fit the model.
 
         With ``warm_start=True`` training goes on where the last call ended, in the standardized coordinates of the
-        first one. If it fails or is interrupted, the estimator stays as it was (a RandomState passed as `random_state`
-        has moved on). Callbacks that were set with `set_callbacks` are called for each iteration.
+        first one. If it fails, the estimator stays as it was (a RandomState passed as `random_state` has moved on); if
+        it is interrupted, the iterations that were completed are kept. Callbacks that were set with `set_callbacks` are
+        called for each iteration.
 
         Parameters
         ----------
@@ -115,14 +111,18 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
         ValueError
             If training diverges, with the iteration, the learning rate and the remedy; if the input is not valid.
 
+        KeyboardInterrupt
+            If it is interrupted: the estimator is fitted by the iterations before, and a search or a program ends.
+
         Warns
         -----
         ConvergenceWarning
             If `tol` is set and was not reached within `max_iter` iterations.
         """
-        with self._unchanged_on_failure():
-            held_out = X_val, y_val, sample_weight_val
-            self._run(X, y, sample_weight, held_out, resume=self.warm_start, n_iter=None, method="fit")
+        held_out = X_val, y_val, sample_weight_val
+        with self._trained_copy() as trained, np.errstate(all="ignore"):  # what overflows is found and reported
+            status = trained._run(X, y, sample_weight, held_out, resume=self.warm_start, n_iter=None, method="fit")
+        self._pass_on(status)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -132,7 +132,7 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
         The first call initializes the model and, with ``standardize=True``, takes its centring and scaling from the
         rows it is given, so these should be representative; later calls keep both. The penalty is that of the rows of
         the call. After a `fit` on the same rows it goes on exactly; from the start it is exactly what `fit` with
-        ``precompute=False`` does. If it fails or is interrupted, the estimator stays as it was.
+        ``precompute=False`` does. If it fails, or is interrupted before its end, the estimator stays as it was.
 
         Parameters
         ----------
@@ -159,8 +159,10 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
                 "partial_fit does not support early_stopping=True, whose validation set would be a part of each call's "
                 "rows. Set early_stopping=False."
             )
-        with self._unchanged_on_failure():
-            self._run(X, y, sample_weight, (None, None, None), resume=True, n_iter=1, method="partial_fit")
+        with self._trained_copy() as trained, np.errstate(all="ignore"):  # what overflows is found and reported
+            held_out = None, None, None
+            status = trained._run(X, y, sample_weight, held_out, resume=True, n_iter=1, method="partial_fit")
+        self._pass_on(status)
         return self
 
     def predict(self, X: Any) -> Any:
@@ -175,19 +177,24 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
         -------
         y : array of shape (n_samples,) or (n_samples, n_outputs)
             Predictions with as many dimensions as the y of `fit`, in the wider dtype of X and the coefficients.
+
+        Raises
+        ------
+        ValueError
+            If a prediction is too large for that dtype; if the input is not valid.
         """
-        check_is_fitted(self)
+        model = self._shallow_copy()  # the model of this moment, whatever another thread fits meanwhile
+        check_is_fitted(model)
         refuse_lazy(X=X)
-        check_fitted_namespace(X, self, self._coefficients, "predict")
-        X = validate_data(self, X, reset=False, dtype=dtypes_for(X, namespace_of(X)[2]))
-        am = select(X)
-        dtype = am.xp.result_type(X.dtype, getattr(self, self._coefficients).dtype)
-        rows = max(1, am.block_scale * _PREDICT_BLOCK // self._width)
-        with am.session(), np.errstate(over="ignore", invalid="ignore"):  # what is beyond floats is infinite
-            out = am.empty((X.shape[0], self.n_outputs_), dtype)
-            for block in blocks_of(X.shape[0], rows):
-                self._evaluate(am, X[block, ...], out[block, ...])
-        return am.reshape(out, (X.shape[0],)) if self._state["y_ndim"] == 1 else out
+        check_fitted_namespace(X, model, self._coefficients, "predict")
+        with np.errstate(all="ignore"):  # what overflows is found and reported
+            X = validate_data(model, X, reset=False, dtype=dtypes_for(X, namespace_of(X)[2]))
+            am = select(X)
+            with am.session():
+                out = model._predict(am, X)
+                if not am.is_finite(out):
+                    raise ValueError(_beyond_the_range(am.to_numpy(X), am.to_numpy(out)))
+        return am.reshape(out, (X.shape[0],)) if model._state["y_ndim"] == 1 else out
 
     @property
     def best_loss_(self) -> float:
@@ -199,21 +206,33 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
         tags.array_api_support = True
         return tags
 
-    @contextmanager
-    def _unchanged_on_failure(self) -> Iterator[None]:
-        """Put every attribute back if the block raises. Training works on copies, so references are enough."""
-        before = dict(self.__dict__)
-        try:
-            yield
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
+    def _shallow_copy(self) -> Any:
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        return copy
 
-    @with_callbacks  # inside of what puts the estimator back, which would take from the callbacks what ends them
+    @contextmanager
+    def _trained_copy(self) -> Iterator[Any]:
+        """A copy to train, whose attributes the estimator takes over, all at once, if the block does not raise.
+
+        So a call that fails leaves no trace, and threads that fit or use one estimator never see a half of a model.
+        Training replaces attributes and writes to none of them, so a shallow copy is enough.
+        """
+        copy = self._shallow_copy()
+        yield copy
+        self.__dict__ = copy.__dict__
+
+    def _pass_on(self, status: Status) -> None:
+        if status == "interrupted":
+            raise KeyboardInterrupt(
+                f"{type(self).__name__} was interrupted and keeps what was completed: it is fitted by n_iter_="
+                f"{self.n_iter_} iterations. partial_fit, or fit with warm_start=True, goes on from there."
+            )
+
+    @with_callbacks  # of the copy that is trained, which has what ends them
     def _run(
         self, X: Any, y: Any, sample_weight: Any, held_out: Any, *, resume: bool, n_iter: int | None, method: str
-    ) -> None:
+    ) -> Status:
         """One training run, from validation to fitted attributes; `n_iter` iterations if given."""
         resume = resume and hasattr(self, "_state")
         problem = self._validate(X, y, sample_weight, reset=not resume, method=method)
@@ -228,7 +247,7 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
             problem, validation = hold_out(problem, self.validation_fraction, seed)
         if not resume:
             self._start(problem, method, drawn, seed)
-        self._train(problem, validation, n_iter, X, y, sample_weight)
+        return self._train(problem, validation, n_iter, X, y, sample_weight)
 
     def _validate(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, method: str, dtype: Any = None) -> Problem:
         """The problem of the rows; `dtype` is that of X for the rows of a validation set, None for others."""

@@ -29,7 +29,7 @@ class Batches:
     ----------
     am : array module
     X : array of shape (n_samples, n_features)
-        Raw, in the dtype of training; never written to.
+        Raw, in the dtype of training; never written to. With `index`, it may have more rows.
     y : array of shape (n_samples, n_outputs)
         Standardized, in the dtype of training.
     weights : array of shape (n_samples, 1) or None
@@ -40,13 +40,24 @@ class Batches:
         Append a column of ones.
     rows : int
         Rows of a batch.
+    index : array of shape (n_samples,), default=None
+        Which rows of X these are; all of them by default.
     """
 
     def __init__(
-        self, am: Any, X: Array, y: Array, weights: Array | None, scaling: Scaling, *, ones: bool, rows: int
+        self,
+        am: Any,
+        X: Array,
+        y: Array,
+        weights: Array | None,
+        scaling: Scaling,
+        *,
+        ones: bool,
+        rows: int,
+        index: Array | None = None,
     ) -> None:
-        self.am, self._X, self._y, self._weights = am, X, y, weights
-        self.n_samples, self._n_features = X.shape
+        self.am, self._X, self._y, self._weights, self._index = am, X, y, weights, index
+        self.n_samples, self._n_features = y.shape[0], X.shape[1]
         self.rows = min(rows, self.n_samples)
         self._shift = self._inverse_scale = None
         if not scaling.is_identity:
@@ -124,7 +135,8 @@ class Batches:
         """Standardize rows of X into `buffer`, with y and weights beside them."""
         take = self.am.take_rows
         X, y, s = self._columns(buffer)
-        take(self._X, rows, self._shift, self._inverse_scale, stage=self._stage, out=X[:, : self._n_features])
+        rows_of_X = rows if self._index is None else self._index[rows]
+        take(self._X, rows_of_X, self._shift, self._inverse_scale, stage=self._stage, out=X[:, : self._n_features])
         take(self._y, rows, None, None, stage=self._y_stage, out=y)
         if self._weights is not None:
             take(self._weights, rows, None, None, stage=self._y_stage[:, :1], out=s)

@@ -101,6 +101,9 @@ class ClosedForm:
         self._t -= n_iter
         self.epoch -= n_iter
 
+    def moving(self) -> tuple[list[Any], list[tuple[Any, str]]]:
+        return [], [(self, "_t"), (self, "epoch")]
+
     def finish(self) -> None:
         """Put the current iterate into the model."""
         theta = self._origin - self._expand(_phi(self._values, self.rate, self._t)[:, None] * self._start_modes())

@@ -220,6 +220,12 @@ class LinearGDRegressor(GradientRegressor):
     def _published(self, parameters: list[np.ndarray], x: Scaling, y: Scaling, store: Any) -> dict[str, Any]:
         (W,) = parameters
         d = x.scale.shape[0]
+        unit = (y.scale / x.scale[:, None])[~x.constant][:, ~y.constant]
+        if unit.size and unit.min() < np.finfo(self._state["dtype"]).tiny:
+            raise ValueError(
+                f"A coefficient for the raw X and y is of magnitude {unit.min():.3g}, below the range of "
+                f"{self._state['dtype']}, the dtype of X. Divide X or multiply y by a constant."
+            )
         W, b = fold_inputs(W[:d], W[d] if self.fit_intercept else np.zeros(W.shape[1]), x)
         W, b = fold_outputs(W, b, y)
         if self._state["y_ndim"] == 1:

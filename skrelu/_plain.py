@@ -16,8 +16,7 @@ Array = Any
 _ITERATIONS_PER_LOOK = 16  # at losses that are computed asynchronously: a look waits for all the work before it
 
 SCALE_REMEDY = (
-    "If it stays so, the numbers are too large for their dtype: use standardize=True, float64, or divide X and y by a "
-    "constant."
+    "The numbers are too large for their dtype; use standardize=True or float64, or divide X and y by a constant."
 )
 
 
@@ -126,10 +125,8 @@ class _InTheModel:
         return evaluate
 
     def mark(self) -> None:
-        """Keep a copy of the current iterate."""
-        if self._best is None:
-            self._best = self.model.am.empty(self.model.theta.shape, self.model.theta.dtype)
-        self.model.am.multiply(self.model.theta, 1.0, out=self._best)
+        """Keep a copy of the current iterate; a new one, so that an interruption leaves the one before whole."""
+        self._best = self.model.theta * 1.0
 
     def marked(self) -> Array:
         """The flat vector of the iterate that was marked last."""
@@ -173,6 +170,9 @@ class FullBatch(_InTheModel):
     def restore(self, state: dict[str, Any]) -> None:
         """Go on with the optimizer's moments of an earlier run."""
         _restore_optimizer(self.model.am, self.optimizer, state)
+
+    def moving(self) -> tuple[list[Array], list[tuple[Any, str]]]:
+        return [self.model.theta, *self.optimizer.moments], [(self, "epoch"), (self.optimizer, "step_count")]
 
     def _over_blocks(self, compute: Callable[[Array, Array, Array | None], Any]) -> Any:
         """Mean over all rows of what `compute` returns for a block and, in `gradient`, of what it leaves there."""
@@ -228,6 +228,11 @@ class Minibatches(_InTheModel):
         """Go on with the optimizer's moments and the penalty's error of an earlier run."""
         if _restore_optimizer(self.model.am, self.optimizer, state):
             self.penalty.mse, self.penalty.count = self.model.am.scalar(state["mse"]), state["mse_count"]
+
+    def moving(self) -> tuple[list[Array], list[tuple[Any, str]]]:
+        numbers = [(self, "epoch"), (self, "_step"), (self.optimizer, "step_count")]
+        numbers += [(self.penalty, name) for name in ("mse", "count", "strength")]
+        return [self.model.theta, *self.optimizer.moments], numbers
 
     def advance(self, n_iter: int) -> list[float]:
         return iterate(self.model.am, self._pass, n_iter)

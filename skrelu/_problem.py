@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -9,13 +10,17 @@ import numpy as np
 
 from skrelu._batches import Batches
 from skrelu._fingerprint import fingerprint
-from skrelu._standardize import Scaling, identity, measure, row_blocks, standardize
+from skrelu._standardize import Scaling, blocks_of, identity, measure, row_blocks, standardize
 
 Array = Any
+
+_BLOCK_NUMBERS = 2**20  # in a block of raw rows
 
 
 class Problem:
     """n_samples rows of X, y and weights; y and weights pass through NumPy, X stays.
+
+    Rows without weight are not there: neither counted nor read, whatever they hold.
 
     Parameters
     ----------
@@ -31,7 +36,7 @@ class Problem:
     """
 
     def __init__(self, am: Any, home: Any, X: Array, y: np.ndarray, sample_weight: np.ndarray | None, dtype: np.dtype):
-        self.am, self._home, self.X, self.dtype = am, home, X, dtype
+        self.am, self.home, self.X, self.dtype = am, home, X, dtype
         if isinstance(X, np.ndarray):
             self.X = X.view(np.ndarray)  # taking slices of a memory map is slow, of its array not
         self.y_ndim = y.ndim
@@ -41,17 +46,21 @@ class Problem:
         self._sample_weight = sample_weight
         self.total_weight = float(self.n_samples)
         self._weights = None  # divided by their mean
+        self._index: np.ndarray | None = None  # of the rows that count, if not all do
         if sample_weight is not None:
             largest = float(sample_weight.max())
             relative = sample_weight / largest  # their sum cannot overflow; that of the weights is kept from it
+            if not relative.all():
+                self._index = np.flatnonzero(relative)
+                self.n_samples = len(self._index)
             self.total_weight = min(float(relative.sum()) * largest, np.finfo(np.float64).max / 4)
-            self._weights = relative / relative.mean()
+            self._weights = relative / (relative.sum() / self.n_samples)
 
     def rows(self, indices: np.ndarray) -> Problem:
         """The problem of some of the rows, copied."""
         y = self._y[indices] if self.y_ndim == 2 else self._y[indices, 0]
         weights = None if self._sample_weight is None else self._sample_weight[indices]
-        home = self._home
+        home = self.home
         X = home.xp.take(self.X, home.from_numpy(indices, None), axis=0)
         return Problem(self.am, home, X, y, weights, self.dtype)
 
@@ -65,11 +74,11 @@ class Problem:
     def data(self) -> str:
         """Names the rows: two problems with the same have the same X, y and weights."""
         weights = () if self._sample_weight is None else (self._sample_weight,)
-        return fingerprint(np.ascontiguousarray(self._home.to_numpy(self.X)), self._y, *weights)
+        return fingerprint(np.ascontiguousarray(self.home.to_numpy(self.X)), self._y, *weights)
 
     def measure(self, *, center: bool) -> tuple[Scaling, Scaling]:
         """Scaling of X and of y."""
-        x = measure(row_blocks(self.X, self._weights, self._home.to_numpy), center=center, dtype=self.dtype)
+        x = measure(row_blocks(self.X, self._weights, self.home.to_numpy), center=center, dtype=self.dtype)
         y_dtype = np.dtype(np.float32 if self._y.dtype == np.float32 else np.float64)  # y is standardized in float64
         y = measure(row_blocks(self._y, self._weights, np.asarray), center=center, dtype=y_dtype)
         return x, y
@@ -80,28 +89,43 @@ class Problem:
 
     def batches(self, x_scaling: Scaling, y_scaling: Scaling, *, ones: bool, rows: int) -> Batches:
         """The rows in standardized coordinates, at most `rows` at a time."""
-        am, dtype = self.am, self.training_X.dtype
-        y = standardize(self._y, y_scaling, self.dtype)
+        am, dtype, index = self.am, self.training_X.dtype, self._index
+        raw = self._y if index is None else self._y[index]
+        y = standardize(raw, y_scaling, self.dtype)
         if not np.isfinite(y).all():
-            raise ValueError(
-                f"y has values of magnitude {np.abs(self._y).max():.3g}, beyond the range of {self.dtype.name}, the "
-                "dtype of X. Pass X as float64, or divide y by a constant."
-            )
-        weights = None if self._weights is None else am.from_numpy(self._weights.reshape(-1, 1), dtype)
-        return Batches(am, self.training_X, am.from_numpy(y, dtype), weights, x_scaling, ones=ones, rows=rows)
+            raise ValueError(self.beyond_the_range("y has values", raw))
+        weights = self._weights if self._weights is None or index is None else self._weights[index]
+        if weights is not None:
+            weights = am.from_numpy(weights.reshape(-1, 1), dtype)
+        index = None if index is None else am.from_numpy(index, None)
+        y = am.from_numpy(y, dtype)
+        return Batches(am, self.training_X, y, weights, x_scaling, ones=ones, rows=rows, index=index)
 
     @cached_property
     def training_X(self) -> Array:
         """X where training takes place."""
-        return self.X if self.am is self._home else self.am.from_numpy(self._home.to_numpy(self.X), self.dtype)
+        return self.X if self.am is self.home else self.am.from_numpy(self.home.to_numpy(self.X), self.dtype)
+
+    def raw_blocks(self) -> Iterator[Array]:
+        """Blocks of the rows of X as they are."""
+        for rows in blocks_of(self.n_samples, max(1, _BLOCK_NUMBERS // self.n_features)):
+            yield self.X[rows if self._index is None else self.home.from_numpy(self._index[rows], None), ...]
+
+    def rounded(self, a: np.ndarray) -> Array:
+        """A coefficient in the precision of X and where X lives."""
+        return self.home.from_numpy(a.astype(self.dtype, copy=False), self.X.dtype)
 
     def stored(self, a: np.ndarray) -> Array:
-        """A coefficient, rounded to the precision of X and where X lives."""
-        with np.errstate(over="ignore"):
-            rounded = a.astype(self.dtype, copy=False)
-        if not np.isfinite(rounded).all():
-            raise ValueError(
-                f"A coefficient for the raw X and y has magnitude {np.abs(a).max():.3g}, beyond the range of "
-                f"{self.dtype.name}, the dtype of X. Pass X as float64, or divide X or y by a constant."
-            )
-        return self._home.from_numpy(rounded, self.X.dtype)
+        """The same, for good: ValueError if it is too large for that precision."""
+        stored = self.rounded(a)
+        if not self.home.is_finite(stored):
+            raise ValueError(self.beyond_the_range("A coefficient for the raw X and y is", a, "X or y"))
+        return stored
+
+    def beyond_the_range(self, what: str, values: np.ndarray, which: str = "y") -> str:
+        """The message for `values` that the dtype of X cannot hold."""
+        remedy = "Pass X as float64, or divide" if self.dtype == np.float32 else "Divide"
+        return (
+            f"{what} of magnitude {np.abs(values).max():.3g}, beyond the range of {self.dtype.name}, the dtype of X. "
+            f"{remedy} {which} by a constant."
+        )

@@ -16,17 +16,30 @@ from skrelu._callbacks import Callbacks
 from skrelu._cost import SHORTCUTS
 from skrelu._plain import SCALE_REMEDY, Penalty
 from skrelu._problem import Problem
-from skrelu._standardize import Scaling
+from skrelu._standardize import Scaling, blocks_of
 from skrelu._state import copied, new_state
 from skrelu._threads import blas_threads
 from skrelu._training import Status, train
 from skrelu._validation import BestIterate, Validation, filled, naming_the_validation_set
+
+Array = Any
+
+_PREDICT_BLOCK = 2**17  # numbers in the buffers of a block of rows, to stay within a processor's cache
+
+
+def _surely_finite(dtype: np.dtype) -> float:
+    """A size of weights, or of the scale of y, that cannot make predictions overflow.
+
+    Its square is the square root of the range: the other half of the digits is for sums and for the inputs.
+    """
+    return float(np.finfo(dtype).max) ** 0.25
 
 
 class TrainingRun(CallbackSupportMixin, metaclass=ABCMeta):
     """What an estimator says about its model and engines, and how these are run."""
 
     _structure: ClassVar[tuple[str, ...]]  # parameters that a resumed fit must find unchanged
+    _coefficients: ClassVar[str]  # a fitted array, to know the array library by
     _curvature_rtol: ClassVar[float]  # of the residual; that of L is about its square
 
     alpha: Any
@@ -36,6 +49,7 @@ class TrainingRun(CallbackSupportMixin, metaclass=ABCMeta):
     learning_rate_: float
     max_iter: Any
     n_iter_: int
+    n_outputs_: int
     random_state: Any
     reduction: str
     standardize: bool
@@ -80,6 +94,23 @@ class TrainingRun(CallbackSupportMixin, metaclass=ABCMeta):
     @abstractmethod
     def _published(self, parameters: list[np.ndarray], x: Scaling, y: Scaling, store: Any) -> dict[str, Any]:
         """The coefficients as fitted attributes, each passed through `store`."""
+
+    @abstractmethod
+    def _evaluate(self, am: Any, X: Array, out: Array) -> None:
+        """Write the predictions for a block of rows to `out`."""
+
+    @property
+    def _width(self) -> int:
+        """Numbers that a row needs in the buffers of a block, apart from the row itself."""
+        return self.n_outputs_
+
+    def _predict(self, am: Any, X: Array) -> Array:
+        """Predictions of shape (n_samples, n_outputs)."""
+        dtype = am.xp.result_type(X.dtype, getattr(self, self._coefficients).dtype)
+        out = am.empty((X.shape[0], self.n_outputs_), dtype)
+        for block in blocks_of(X.shape[0], max(1, am.block_scale * _PREDICT_BLOCK // self._width)):
+            self._evaluate(am, X[block, ...], out[block, ...])
+        return out
 
     def _start(self, problem: Problem, method: str, drawn: list[np.ndarray], seed: int) -> None:
         """Make the state of training."""
@@ -136,11 +167,10 @@ class TrainingRun(CallbackSupportMixin, metaclass=ABCMeta):
             return engine.default_rate(self._curvature_rtol)
         return earlier["rate"] if engine.c == earlier["c"] else earlier["rate"] * earlier["c"] / engine.c
 
-    def _train(self, problem: Problem, held_out: Problem | None, n_iter: int | None, *given: Any) -> None:
+    def _train(self, problem: Problem, held_out: Problem | None, n_iter: int | None, *given: Any) -> Status:
         """Train and set the fitted attributes; `given` to `fit` were X, y and weights, for callbacks."""
         tol = self.tol if n_iter is None else None
-        # What overflows ends as a loss that is not finite, and is reported.
-        with problem.am.session(), np.errstate(all="ignore"):
+        with problem.am.session():
             kind, engine = self._engine(problem, n_iter)
             max_iter, loss_curve = n_iter or self._iterations(problem, engine.batches), list(self.loss_curve_)
             validation = None if held_out is None else self._validation(engine, held_out, loss_curve)
@@ -152,7 +182,7 @@ class TrainingRun(CallbackSupportMixin, metaclass=ABCMeta):
                 callbacks = Callbacks(self, context, partial(attributes, live=True), *given)
             watchers: list[Any] = [watcher for watcher in (validation, callbacks) if watcher is not None]
             with blas_threads(*self._work(problem, kind, engine.batches.rows, max_iter)):
-                status = self._advance(engine, loss_curve, watchers, max_iter, None if best else tol)
+                status = self._advance(engine, problem, loss_curve, watchers, max_iter, None if best else tol)
         if best is not None and not np.isfinite(best.loss):
             raise ValueError(
                 "The validation loss was not finite after any iteration, so none is the best. Check X_val and y_val "
@@ -167,8 +197,12 @@ class TrainingRun(CallbackSupportMixin, metaclass=ABCMeta):
                 stacklevel=6,
             )
         self.__dict__.update(attributes(live=False))
+        y_scale = self._state["y_scaling"][1]
+        if y_scale.max() > _surely_finite(problem.dtype) and not self._predicts_finite(problem):
+            raise ValueError(problem.beyond_the_range("There are predictions for y with deviations", y_scale))
         if callbacks is not None:
             callbacks.finish()
+        return status
 
     def _validation(self, engine: Any, held_out: Problem, loss_curve: list[float]) -> Validation:
         """The watcher of the validation loss: of the rows held out the function that the loss is of its own."""
@@ -192,7 +226,13 @@ class TrainingRun(CallbackSupportMixin, metaclass=ABCMeta):
         return Validation(evaluate, curve, loss_curve, best)
 
     def _advance(
-        self, engine: Any, loss_curve: list[float], watchers: list[Any], max_iter: int, tol: float | None
+        self,
+        engine: Any,
+        problem: Problem,
+        loss_curve: list[float],
+        watchers: list[Any],
+        max_iter: int,
+        tol: float | None,
     ) -> Status:
         """Run the loop; raise if training diverges."""
         model, patience, verbose = engine.model, int(getattr(self, "n_iter_no_change", 1)), int(self.verbose)
@@ -207,10 +247,25 @@ class TrainingRun(CallbackSupportMixin, metaclass=ABCMeta):
             watchers=watchers,
         )
         engine.finish()
-        if status == "diverged" or not model.am.is_finite(model.theta):
+        if status == "diverged" or not self._is_fit(model, problem):
             model.theta[...] = initial
-            raise ValueError(self._divergence_message(engine, len(loss_curve) - 1))
+            raise ValueError(self._divergence_message(engine, status, len(loss_curve) - 1, problem.dtype))
         return status
+
+    def _is_fit(self, model: Any, problem: Problem) -> bool:
+        """Whether the weights give finite predictions for the training rows: no loss has seen the last step yet."""
+        theta = np.abs(model.am.to_numpy(model.theta))
+        largest = float(theta.max())
+        if largest * largest < _surely_finite(theta.dtype):  # two layers multiply their weights
+            return True
+        parameters = [model.am.to_numpy(view) for view in model.views(model.theta)]
+        self.__dict__.update(self._published(parameters, *self._scalings(), problem.rounded))
+        return self._predicts_finite(problem)
+
+    def _predicts_finite(self, problem: Problem) -> bool:
+        home = problem.home
+        with home.session():
+            return all(home.is_finite(self._predict(home, X)) for X in problem.raw_blocks())
 
     def _attributes(
         self,
@@ -257,16 +312,18 @@ class TrainingRun(CallbackSupportMixin, metaclass=ABCMeta):
         alpha = 0.0 if self.alpha == "auto" else float(self.alpha)
         return Penalty(model, fixed=alpha / problem.total_weight, c=c, total_weight=problem.total_weight)
 
-    def _divergence_message(self, engine: Any, iteration: int) -> str:
-        message = (
-            f"{type(self).__name__} diverged: the loss is not finite at iteration {iteration} with "
-            f"learning_rate={engine.rate:.6g}. "
-        )
+    def _divergence_message(self, engine: Any, status: Status, iteration: int, dtype: np.dtype) -> str:
+        at = f"{type(self).__name__} diverged: the loss is not finite at iteration {iteration}"
+        single = " X is float32, which ends at 3.4e+38: with X as float64 the same run may stay finite."
+        single = single if dtype == np.float32 else ""
+        if engine.name == "gd" and status == "diverged" and iteration == 0:
+            return f"{at}, before any step: no learning_rate helps. {SCALE_REMEDY}{single}"
+        at += f" with learning_rate={engine.rate:.6g}. "
         curvature = engine.curvature(0.01) if engine.name == "gd" else np.inf
         alternative = "such as " if self.learning_rate == "auto" else "or 'auto' for "
         if np.isfinite(curvature) and engine.rate * curvature > 1.0:
-            return message + (
-                f"Gradient descent is stable up to about 2/L = {2.0 / curvature:.3g} at the weights it started from: "
-                f"choose a smaller learning_rate, {alternative}1/L = {1.0 / curvature:.3g}."
+            return (
+                f"{at}Gradient descent is stable up to about 2/L = {2.0 / curvature:.3g} at the weights it started "
+                f"from: choose a smaller learning_rate, {alternative}1/L = {1.0 / curvature:.3g}.{single}"
             )
-        return message + f"Choose a smaller learning_rate. {SCALE_REMEDY}"
+        return f"{at}Choose a smaller learning_rate. If it stays so: {SCALE_REMEDY}{single}"

@@ -145,6 +145,11 @@ class SampleSpace:
     def _tracks_intercept(self) -> bool:
         return bool(self._lambda) and self.model.fit_intercept
 
+    def moving(self) -> tuple[list[Array], list[tuple[Any, str]]]:
+        arrays = [self._b1, self._b1_velocity, self._Z, self._A, self._Q, self._P, *self._optimizer.moments]
+        numbers = [(self, "epoch"), (self._optimizer, "step_count"), *((self, name) for name in self._numbers)]
+        return [self.model.theta[self.model.outer], *arrays], numbers
+
     def finish(self) -> None:
         """Put W1 together in the model."""
         self._in_span(self._a, self._k, self._A, self._factor, self._b1, out=self.model.W1)
@@ -152,18 +157,14 @@ class SampleSpace:
     def mark(self) -> None:
         """Keep a copy of the current iterate; W1 is not put together."""
         current = (self._A, self._b1, self.model.theta[self.model.outer])
-        if self._mark is None:
-            self._mark = [_copy(a) for a in current]
-        for a, kept in zip(current, self._mark, strict=True):
-            self._am.multiply(a, 1.0, out=kept)
-        self._marked_numbers = self._a, self._k
+        self._mark = [*map(_copy, current), self._a, self._k]
 
     def marked(self) -> Array:
         """The flat vector of the iterate that was marked last."""
-        A, b1, outer = self._mark
+        A, b1, outer, a, k = self._mark
         flat = self._am.zeros(self.model.theta.shape, self.model.theta.dtype)
         flat[self.model.outer] = outer
-        self._in_span(*self._marked_numbers, A, self._factor, b1, out=self.model.views(flat)[0])
+        self._in_span(a, k, A, self._factor, b1, out=self.model.views(flat)[0])
         return flat
 
     def evaluator(self, model: TwoLayerNetwork, batches: Batches, c: float) -> Callable[[], float]:

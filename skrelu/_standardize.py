@@ -70,7 +70,8 @@ def measure(blocks: Blocks, *, center: bool, dtype: np.dtype) -> Scaling:
     """
     largest = np.maximum.reduce([np.maximum(block.max(axis=0), -block.min(axis=0)) for block, _ in blocks()])
     # A power of two divides without rounding; the smallest normal number keeps its inverse finite.
-    unit = np.exp2(np.floor(np.log2(np.where(largest > 0, np.maximum(largest, np.finfo(np.float64).tiny), 1.0))))
+    _, exponent = np.frexp(np.where(largest > 0, np.maximum(largest, np.finfo(np.float64).tiny), 1.0))
+    unit = np.ldexp(1.0, exponent - 1)
     mean, squares, total = np.zeros_like(unit), np.zeros_like(unit), 0.0
     first: np.ndarray | None = None
     for block, weights in blocks():

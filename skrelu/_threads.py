@@ -7,6 +7,7 @@ On a busy machine a product that two threads share waits for the slower of them:
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -20,6 +21,9 @@ _LONG_RUN = 2**30  # operations of a run that is worth the 25 ms of finding the 
 _lock = threading.Lock()
 _users = 0
 _limit: Any = None
+
+if hasattr(os, "register_at_fork"):  # or a process forked while another thread holds the lock could never take it
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 def blas_threads(largest_product: float, total: float) -> Any:

@@ -29,6 +29,10 @@ class Engine(Protocol):
     rate: float
     epoch: int  # iterations done, of all runs that continued each other
 
+    def moving(self) -> tuple[list[Any], list[tuple[Any, str]]]:
+        """All that iterations change: arrays, in place, and numbers, as attributes of objects."""
+        ...
+
     def finish(self) -> None:
         """Leave the current iterate in the model's theta."""
         ...
@@ -78,8 +82,54 @@ class Plateau:
         return min(curve[-patience:]) >= self._best_before - self._tol
 
 
-Status = Literal["max_iter", "converged", "stopped", "diverged"]  # why training ended
+Status = Literal["max_iter", "converged", "stopped", "diverged", "interrupted"]  # why training ended
 _LOOK_AHEAD = 4096  # iterations whose losses are asked for at once of an engine that can go back
+_ROWS_BETWEEN_COPIES = 4096  # copying costs a percent of an iteration then, and repeating these next to nothing
+
+
+class Checkpoint:
+    """Advances an engine so that an interruption loses no completed iteration.
+
+    An interruption may come between any two operations and leave an iteration half done. The engine is then put back
+    to the last copy of all that moves, and the iterations completed since are repeated: they are the same again.
+    """
+
+    def __init__(self, engine: Engine, loss_curve: list[float]) -> None:
+        self.engine, self._curve = engine, loss_curve
+        arrays, self._numbers = engine.moving()
+        self._am, self._epoch = engine.model.am, engine.epoch
+        self._copies = [(a, self._am.empty(a.shape, a.dtype)) for a in arrays]
+        self.stride = _LOOK_AHEAD if engine.can_go_back else max(1, _ROWS_BETWEEN_COPIES // engine.batches.n_samples)
+        self._take()
+
+    def advance(self, n_iter: int) -> list[float]:
+        """`engine.advance`; its caller appends the losses to the curve."""
+        if self.engine.epoch >= self._epoch + self.stride:
+            self._take()
+        self._whole, self._length, self._losses = self.engine.can_go_back, len(self._curve), []
+        self._losses = self.engine.advance(n_iter)
+        self._whole = not self.engine.can_go_back  # going back may be interrupted, too
+        return self._losses
+
+    def recover(self) -> None:
+        """Make engine and curve those of the completed iterations."""
+        if self._whole:
+            self._curve[self._length :] = self._losses
+            return
+        completed = self.engine.epoch - self._epoch
+        for (owner, name), value in zip(self._numbers, self._values, strict=True):
+            setattr(owner, name, value)
+        for a, copy in self._copies:
+            self._am.multiply(copy, 1.0, out=a)
+        self._curve[self._curve_length :] = self.engine.advance(completed) if completed else []
+
+    def _take(self) -> None:
+        """Copy; the engine itself is whole meanwhile."""
+        self._whole, self._length, self._losses = True, len(self._curve), []
+        for a, copy in self._copies:
+            self._am.multiply(a, 1.0, out=copy)
+        self._values = [getattr(owner, name) for owner, name in self._numbers]
+        self._epoch, self._curve_length = self.engine.epoch, len(self._curve)
 
 
 def train(
@@ -97,17 +147,37 @@ def train(
     With `tol`, training has converged when the last `n_iter_no_change` losses are none of them lower than the best one
     before by more than `tol`. A loss above the first of the curve is never called converged. With `verbose` = k, every
     k-th iteration is printed as the tutorials do: its number and its loss. Training stops where one of the `watchers`
-    says so.
+    says so; a KeyboardInterrupt ends it with the last completed iteration, and is passed on if there is none.
     """
+    before = len(loss_curve)
+    checkpoint = Checkpoint(engine, loss_curve)
+    try:
+        return _iterate(checkpoint, loss_curve, max_iter, tol, n_iter_no_change, verbose, watchers)
+    except KeyboardInterrupt:
+        checkpoint.recover()
+        if len(loss_curve) == before:
+            raise
+        return "interrupted"
+
+
+def _iterate(
+    checkpoint: Checkpoint,
+    loss_curve: list[float],
+    max_iter: int,
+    tol: float | None,
+    n_iter_no_change: int,
+    verbose: int,
+    watchers: Sequence[Watcher],
+) -> Status:
+    engine = checkpoint.engine
     looks = tol is not None or verbose > 0 or len(watchers) > 0
-    ahead = _LOOK_AHEAD if engine.can_go_back and not watchers else 1
-    stride = ahead if looks else max_iter
+    stride = 1 if watchers or (looks and not engine.can_go_back) else checkpoint.stride
     plateau = None if tol is None else Plateau(loss_curve, start=0, tol=tol, patience=n_iter_no_change)
     remaining = max_iter
     while remaining:
         for watcher in watchers:
             watcher.begin()
-        losses = engine.advance(min(stride, remaining))
+        losses = checkpoint.advance(min(stride, remaining))
         remaining -= len(losses)
         if not looks:
             loss_curve += losses

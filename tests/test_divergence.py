@@ -1,0 +1,139 @@
+"""Learning rates over 24 decades: each fit ends with finite numbers, or with an error that names the divergence."""
+
+import re
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import FitFailedWarning
+from sklearn.model_selection import GridSearchCV
+
+from skrelu import LinearGDRegressor, TwoLayerReLURegressor
+
+RATES = [10.0**k for k in range(-12, 13)]
+NETWORK = TwoLayerReLURegressor(7, solver="gd", random_state=0, verbose=1)
+MODELS = {
+    "adam": clone(NETWORK).set_params(solver="adam", batch_size=8),
+    "adam constant": clone(NETWORK).set_params(
+        solver="adam", batch_size=8, learning_rate_schedule="constant", alpha=1.0
+    ),
+    "gd": clone(NETWORK).set_params(precompute=False),
+    "momentum": clone(NETWORK).set_params(precompute=False, momentum=0.9, alpha=1.0),
+    "shortcut": clone(NETWORK).set_params(precompute=True),
+    "momentum shortcut": clone(NETWORK).set_params(precompute=True, momentum=0.9, alpha=1.0),
+    "linear": LinearGDRegressor(precompute=False, verbose=1),
+    "linear shortcut": LinearGDRegressor(precompute=True, verbose=1),
+}
+every_model = pytest.mark.parametrize("name", MODELS)
+
+
+def problem(n=30, d=3):
+    rng = np.random.RandomState(0)
+    X = 3.0 * rng.standard_normal((n, d)) + 1.0
+    return X, np.abs(X[:, 0]) - 2 * X[:, -1] + 0.3 * rng.standard_normal(n)
+
+
+def outcome(model, X, y):
+    """The message of the divergence, or None where all that was fitted is finite."""
+    try:
+        model.fit(X, y)
+    except ValueError as error:
+        return str(error)
+    if isinstance(model, LinearGDRegressor):
+        fitted = [model.coef_, model.intercept_]
+    else:
+        fitted = [*model.coefs_, *model.intercepts_]
+    for a in (*fitted, model.loss_curve_, model.predict(X)):
+        assert np.isfinite(a).all()
+    return None
+
+
+@pytest.mark.parametrize("max_iter", [1, 2, 4, 30])  # a few end with the step that overflows, and no loss after it
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@every_model
+def test_a_fit_is_finite_or_says_where_it_diverged(name, dtype, reduction, standardize, max_iter, capsys):
+    X, y = problem() if reduction == "mean" else problem(12, 30)
+    outcomes = {}
+    for rate in RATES:
+        model = clone(MODELS[name]).set_params(learning_rate=rate, reduction=reduction, standardize=standardize)
+        outcomes[rate] = message = outcome(model.set_params(max_iter=max_iter), X.astype(dtype), y)
+        losses = [float(line.split()[1]) for line in capsys.readouterr().out.splitlines()]
+        finite = np.isfinite(losses)
+        if message is None:
+            assert finite.all()
+            assert len(losses) == max_iter
+            continue
+        named = re.match(
+            r"\w+ diverged: the loss is not finite at iteration (\d+) with learning_rate=(\S+)\. ", message
+        )
+        assert float(named[2]) == pytest.approx(rate)
+        assert "smaller learning_rate" in message
+        assert int(named[1]) == len(losses) - 1  # it stopped there
+        assert finite[:-1].all()  # and had not gone on after a loss that was not finite
+    assert outcomes[1e-12] is None
+    if max_iter == 30 and name.startswith("linear"):
+        assert None not in [outcomes[rate] for rate in RATES if rate > 1e6]
+
+
+def test_what_only_float32_cannot_hold_is_named_as_such():
+    X, y = problem()
+    n_named = 0
+    for model in MODELS.values():
+        for rate in RATES:
+            for max_iter in (1, 2, 3, 4, 10):
+                model = clone(model).set_params(learning_rate=rate, max_iter=max_iter, verbose=0)
+                message = outcome(model, X.astype(np.float32), y)
+                if message is None:
+                    continue
+                assert "X is float32, which ends at 3.4e+38: with X as float64" in message
+                survived = outcome(model, X, y)
+                n_named += survived is None
+                assert survived is None or "float32" not in survived
+    assert n_named > 10
+
+
+@every_model
+def test_a_search_over_the_grid_ranks_what_is_finite(name):
+    X, y = problem(40)
+    model = clone(MODELS[name]).set_params(max_iter=300, verbose=0)
+    search = GridSearchCV(model, {"learning_rate": RATES}, cv=2, error_score=np.nan)
+    if "adam" in name:
+        search.fit(X, y)
+        failed = np.isnan(search.cv_results_["mean_test_score"])
+    else:
+        with (
+            pytest.warns(FitFailedWarning, match="diverged: the loss is not finite at iteration"),
+            pytest.warns(UserWarning, match="One or more of the test scores are non-finite"),
+        ):
+            search.fit(X, y)
+        failed = np.isnan(search.cv_results_["mean_test_score"])
+        assert failed[RATES.index(1e6) :].all()
+    assert not failed[: RATES.index(0.1)].any()
+    assert search.cv_results_["rank_test_score"][failed].min(initial=99) > (~failed).sum()
+    assert search.best_score_ == np.nanmax(search.cv_results_["mean_test_score"]) > 0.5
+
+
+@pytest.mark.parametrize("name", ["gd", "momentum", "shortcut", "linear", "linear shortcut"])
+def test_what_diverges_costs_a_few_steps(name):
+    X, y = problem()
+    for rate in (1e3, 1e6, 1e9, 1e12):
+        model = clone(MODELS[name]).set_params(learning_rate=rate, max_iter=10**6, verbose=0)
+        iteration = int(re.search(r"iteration (\d+)", outcome(model, X, y))[1])
+        # A linear model's loss grows by rate^2 in each step, up to 1e308; a network's much faster.
+        assert iteration <= 3 + 308 / (2 * np.log10(rate) - 2)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_loss_that_overflows_before_the_first_step_is_not_blamed_on_the_rate(dtype):
+    X, y = problem()
+    for model in (LinearGDRegressor(precompute=False), TwoLayerReLURegressor(7, solver="gd", precompute=False)):
+        model.set_params(standardize=False, learning_rate=1e-3)
+        with pytest.raises(
+            ValueError, match=r"at iteration 0, before any step: no learning_rate helps\. The numbers are"
+        ):
+            model.fit(X, y * 1e160)
+    for standardize in (True, False):
+        finite = LinearGDRegressor(standardize=standardize, learning_rate=1e-3, max_iter=3)
+        assert outcome(finite, X.astype(dtype), y * (1e150 if dtype is np.float64 else 1e30)) is None

@@ -1,0 +1,326 @@
+"""Extreme numbers: units over 300 decades, offsets, weights, the largest float; a right answer or a clear error."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
+from sklearn.base import clone
+
+import skrelu._batches
+from skrelu import LinearGDRegressor, TwoLayerReLURegressor
+
+ADAM_EPSILON, ADAM_RATE = 1e-8, 0.01
+NETWORK = TwoLayerReLURegressor(8, solver="gd", max_iter=10, random_state=0)
+MODELS = {
+    "adam": clone(NETWORK).set_params(solver="adam", batch_size=16, max_iter=5, learning_rate=ADAM_RATE),
+    "gd": clone(NETWORK).set_params(precompute=False),
+    "momentum shortcut": clone(NETWORK).set_params(precompute=True, momentum=0.9, alpha=1.0),
+    "linear": LinearGDRegressor(precompute=False, max_iter=50),
+    "linear shortcut": LinearGDRegressor(precompute=True, max_iter=50),
+}
+every_model = pytest.mark.parametrize("name", MODELS)
+dtypes = pytest.mark.parametrize("dtype", [np.float64, np.float32])
+
+
+def problem(n=40, d=4, m=2, dtype=np.float64):
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((n, d))
+    y = np.abs(X[:, :1]) - 2 * X[:, -1:] + 0.3 * rng.standard_normal((n, m))
+    return X.astype(dtype), (y if m > 1 else y[:, 0]).astype(dtype)
+
+
+def tolerance(name, model, dtype, delta=1.0):
+    """What `delta` eps in the data becomes in the predictions; `test_metamorphic.py` says why."""
+    eps = np.finfo(dtype).eps
+    atol = 100 * model.max_iter * delta * eps
+    if name == "adam" and dtype is np.float64:  # in float32 no gradient here is small enough to matter
+        atol += model.max_iter * ADAM_RATE * 10 * delta * eps / ADAM_EPSILON
+    return atol
+
+
+def changed(a, decade, offset, dtype):
+    """(a + offset) times a power of ten, computed in extended precision and rounded once."""
+    return ((a.astype(np.longdouble) + np.longdouble(offset)) * np.longdouble(10) ** decade).astype(dtype)
+
+
+def changed_back(a, decade, offset):
+    return (a.astype(np.longdouble) / np.longdouble(10) ** decade - np.longdouble(offset)).astype(np.float64)
+
+
+UNITS = {
+    np.float64: [(-150, 0), (0, -150), (150, 0), (0, 150), (150, 150), (-150, -150), (150, -150), (-150, 150)],
+    np.float32: [(-20, 0), (0, -20), (20, 0), (0, 20), (20, 20), (-20, -20), (17, -17), (-17, 17)],
+}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fit_intercept", "offset"),
+    [
+        (np.float64, False, 0.0),
+        (np.float64, True, 0.0),
+        (np.float64, True, 1e3),
+        (np.float64, True, 1e8),
+        (np.float32, False, 0.0),
+        (np.float32, True, 0.0),
+        (np.float32, True, 1e3),  # the next test has larger ones
+    ],
+)
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("shape", [(40, 4), (12, 40)], ids=["tall", "wide"])
+@every_model
+def test_affine_changes_over_the_whole_range(name, dtype, shape, reduction, fit_intercept, offset):
+    X, y = problem(*shape, dtype=dtype)
+    model = clone(MODELS[name]).set_params(reduction=reduction, fit_intercept=fit_intercept)
+    expected = clone(model).fit(X, y)
+    # The changed data are rounded by eps relative to the offset, in standard deviations.
+    atol = tolerance(name, model, dtype, delta=max(1.0, offset))
+    for x_decade, y_decade in UNITS[dtype]:
+        X_changed, y_changed = changed(X, x_decade, offset, dtype), changed(y, y_decade, offset, dtype)
+        model.fit(X_changed, y_changed)
+        predicted = changed_back(model.predict(X_changed), y_decade, offset)
+        assert_allclose(predicted, expected.predict(X), rtol=0, atol=atol * np.abs(y).max())
+        assert_allclose(model.loss_curve_, expected.loss_curve_, rtol=atol)
+
+
+@every_model
+def test_what_float32_cannot_tell_apart_is_constant(name):
+    X, y = problem(dtype=np.float32)
+    without = clone(MODELS[name]).fit(np.delete(X, 1, axis=1), y) if name.startswith("linear") else None
+    X[:, 1] += 1e8
+    model = clone(MODELS[name]).fit(X, y)
+    assert_array_equal(model.coef_[:, 1] if without else model.coefs_[0][1], 0.0)
+    if without:
+        assert_allclose(model.predict(X), without.predict(np.delete(X, 1, axis=1)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("shortcut", [True, False])
+@pytest.mark.parametrize(
+    ("x_unit", "y_unit", "end"), [(1e-20, 1e20, "beyond"), (1e20, 1e-20, "below"), (1e30, 1e-30, "below")]
+)
+def test_a_coefficient_that_its_dtype_cannot_hold(x_unit, y_unit, end, shortcut):
+    X, y = problem(dtype=np.float32)
+    X, y = (X * np.float32(x_unit)), (y * np.float32(y_unit))
+    with pytest.raises(
+        ValueError, match=rf"coefficient for the raw X and y is of magnitude .*, {end} the range of flo"
+    ):
+        LinearGDRegressor(precompute=shortcut).fit(X, y)
+    assert np.isfinite(LinearGDRegressor(precompute=shortcut).fit(X.astype(float), y).predict(X)).all()
+
+
+def test_a_coefficient_that_float64_cannot_hold():
+    X, y = problem()
+    with pytest.raises(ValueError, match=r"below the range of float64, the dtype of X\. Divide X or multiply y"):
+        LinearGDRegressor().fit(X * 1e200, y * 1e-200)
+    with pytest.raises(ValueError, match=r"beyond the range of float64, the dtype of X\. Divide X or y"):
+        LinearGDRegressor().fit(X * 1e-200, y * 1e200)
+
+
+# --- rows without weight are not there --------------------------------------------------------------------------------
+
+
+def with_ballast(X, y, values):
+    """Rows of weight 0 that hold `values`, between those of X and y; with the weights and where the others are."""
+    where = np.arange(0, len(X), 3)
+    rows = np.resize(np.array(values, dtype=X.dtype), (len(where), 1))
+    X_all, y_all = np.insert(X, where, rows, axis=0), np.insert(y, where, rows, axis=0)
+    weights = np.insert(np.random.RandomState(1).uniform(0.5, 2.0, len(X)), where, 0.0)
+    return X_all, y_all, weights, weights > 0
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "read again"])
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("shape", [(40, 4), (12, 40)], ids=["tall", "wide"])
+@dtypes
+@every_model
+def test_rows_of_weight_zero_may_hold_anything(name, dtype, shape, standardize, kept, monkeypatch):
+    if not kept:
+        monkeypatch.setattr(skrelu._batches, "_KEPT_NUMBERS", 0)
+    X, y = problem(*shape, dtype=dtype)
+    largest = np.finfo(dtype).max
+    X_all, y_all, weights, counts = with_ballast(X, y, [largest, -largest, 0.0])
+    model = clone(MODELS[name]).set_params(standardize=standardize, learning_rate=1e-3)
+    if name == "adam":
+        model.set_params(batch_size=7)  # which rows are in a batch does not depend on them either
+    with_them = clone(model).fit(X_all, y_all, weights)
+    without = clone(model).fit(X, y, weights[counts])
+    assert with_them.loss_curve_ == without.loss_curve_
+    assert_array_equal(with_them.predict(X), without.predict(X))
+    with_them.partial_fit(X_all, y_all, weights)
+    without.partial_fit(X, y, weights[counts])
+    assert_array_equal(with_them.predict(X), without.predict(X))
+    assert with_them.alpha_ == without.alpha_
+
+
+def test_the_step_budget_counts_rows_with_weight():
+    X, y = problem(300)
+    X_all, y_all, weights, counts = with_ballast(X, y, [0.0])
+    model = TwoLayerReLURegressor(1, batch_size=10, random_state=0)
+    assert model.fit(X_all, y_all, weights).n_iter_ == model.fit(X, y, weights[counts]).n_iter_
+
+
+@pytest.mark.parametrize("library", ["array_api_strict", "torch"])
+@every_model
+def test_rows_of_weight_zero_in_another_array_library(name, library):
+    xp = pytest.importorskip(library)
+    X, y = problem()
+    X_all, y_all, weights, counts = with_ballast(X, y, [np.finfo(np.float64).max])
+    expected = clone(MODELS[name]).fit(X, y, weights[counts])
+    with config_context(array_api_dispatch=True):
+        model = clone(MODELS[name]).fit(*(xp.asarray(a) for a in (X_all, y_all, weights)))
+        predicted = np.asarray(model.predict(xp.asarray(X)))
+    atol = tolerance(name, model, np.float64) * np.abs(y).max()
+    assert_allclose(predicted, expected.predict(X), rtol=0, atol=atol)
+
+
+def descent_in_extended_precision(X, y, weights, n_iter, rate):
+    """Weighted gradient descent on the linear model, standardized, from zero, without any of the package."""
+    X, y, s = (a.astype(np.longdouble) for a in (X, y, weights))
+    s = s / s.sum()
+    x_mean, y_mean = s @ X, s @ y
+    x_scale, y_scale = np.sqrt(s @ (X - x_mean) ** 2), np.sqrt(s @ (y - y_mean) ** 2)
+    A = np.column_stack([(X - x_mean) / x_scale, np.ones(len(X))])
+    target, theta = (y - y_mean) / y_scale, np.zeros((X.shape[1] + 1, y.shape[1]), dtype=np.longdouble)
+    for _ in range(n_iter):
+        theta -= rate * A.T @ (s[:, None] * (A @ theta - target))
+    return (A @ theta * y_scale + y_mean).astype(np.float64)
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+@pytest.mark.parametrize("shortcut", [False, True])
+@pytest.mark.parametrize("shape", [(40, 4), (12, 40)], ids=["tall", "wide"])
+def test_weights_over_24_decades(shape, shortcut, zeros):
+    X, y = problem(*shape)
+    weights = 10.0 ** np.random.RandomState(1).uniform(-12, 12, len(X))
+    if zeros:
+        weights[::3] = 0.0
+    model = LinearGDRegressor(precompute=shortcut, max_iter=20, learning_rate=0.02).fit(X, y, weights)
+    expected = descent_in_extended_precision(X, y, weights, 20, 0.02)
+    # A few rows carry the weight: others lie far outside in their deviations, and round relative to that.
+    outside = np.abs(X - np.average(X, axis=0, weights=weights)).max() / X[weights > 0].std()
+    assert_allclose(
+        model.predict(X), expected, rtol=0, atol=1000 * outside * np.finfo(float).eps * np.abs(expected).max()
+    )
+
+
+# --- the ends of the range --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["max", "-max", "tiny", "smallest_subnormal"])
+@dtypes
+@every_model
+def test_a_constant_column_at_the_end_of_the_range(name, dtype, value):
+    X, y = problem(dtype=dtype)
+    number = -np.finfo(dtype).max if value == "-max" else getattr(np.finfo(dtype), value)
+    model = clone(MODELS[name]).fit(np.column_stack([X, np.full(len(X), number, dtype)]), y)
+    effect = model.coef_[:, -1] if name.startswith("linear") else model.coefs_[0][-1]
+    assert_array_equal(effect, 0.0)
+    with_number, with_zero = (np.column_stack([X, np.full(len(X), a, dtype)]) for a in (number, 0.0))
+    assert_array_equal(model.predict(with_number), model.predict(with_zero))
+
+
+@pytest.mark.parametrize("value", ["max", "-max", "tiny", "smallest_subnormal"])
+@dtypes
+@every_model
+def test_a_constant_y_at_the_end_of_the_range(name, dtype, value):
+    X, _ = problem(dtype=dtype)
+    number = -np.finfo(dtype).max if value == "-max" else getattr(np.finfo(dtype), value)
+    assert_array_equal(clone(MODELS[name]).fit(X, np.full(len(X), number, dtype)).predict(X), number)
+
+
+def refusal(model, X, y):
+    """The message of the error, or None where fit and predictions are finite."""
+    try:
+        model.fit(X, y)
+    except ValueError as error:
+        return str(error)
+    assert np.isfinite(model.predict(X)).all()
+    return None
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("where", ["X", "y", "X and y"])
+@pytest.mark.parametrize("how", ["one value", "spread", "both signs"])
+@dtypes
+@every_model
+def test_the_largest_floats_are_fitted_or_refused(name, dtype, how, where, standardize, fit_intercept):
+    """No warning, nothing that is not finite, and no error but one that says what to do."""
+    X, y = problem(dtype=dtype)
+    largest = np.finfo(dtype).max
+    for a in (X, y):
+        if (a is X and "X" in where) or (a is y and "y" in where):
+            if how == "one value":
+                a[3] = largest
+            elif how == "spread":
+                a *= largest / 8
+            else:
+                a[::2], a[1::2] = largest, -largest
+    model = clone(MODELS[name]).set_params(standardize=standardize, fit_intercept=fit_intercept)
+    message = refusal(model, X, y)
+    assert message is None or "by a constant" in message or "smaller learning_rate" in message
+
+
+@pytest.mark.parametrize("max_iter", [1, 50])
+@every_model
+def test_subnormal_numbers_are_fitted_or_refused(name, max_iter):
+    X, y = problem(dtype=np.float64)
+    small = np.finfo(np.float64).smallest_subnormal
+    for x_unit, y_unit, fit_intercept in [(30 * small, 1.0, True), (1.0, 30 * small, True), (30 * small, 1.0, False)]:
+        model = clone(MODELS[name]).set_params(max_iter=max_iter, fit_intercept=fit_intercept)
+        message = refusal(model, X * x_unit, y * y_unit)
+        assert message is None or "by a constant" in message
+
+
+@dtypes
+@every_model
+def test_a_prediction_beyond_the_range_is_an_error_that_names_the_row(name, dtype):
+    X, y = problem(dtype=dtype)
+    model = clone(MODELS[name]).fit(X, 1e3 * y)
+    far = X.copy()
+    far[5] = np.finfo(dtype).max
+    with pytest.raises(ValueError, match=rf"The prediction for row 5 is beyond the range of {np.dtype(dtype).name}: "):
+        model.predict(far)
+    far[5] /= 1e6
+    assert np.isfinite(model.predict(far)).all()
+
+
+@every_model
+def test_numbers_beyond_float64_are_refused(name):
+    X, y = problem()
+    with pytest.raises(ValueError, match="Input X contains infinity or a value too large"):
+        clone(MODELS[name]).fit(X.astype(np.longdouble) * np.longdouble("1e4000"), y)
+    with pytest.raises(ValueError, match=r"Input y contains infinity|y has values of magnitude inf"):
+        clone(MODELS[name]).fit(X, y.astype(np.longdouble) * np.longdouble("1e4000"))
+    with pytest.raises(ValueError, match="Input X contains infinity or a value too large"):
+        clone(MODELS[name]).fit(X, y).predict(X.astype(np.longdouble) * np.longdouble("1e4000"))
+
+
+# --- shapes -----------------------------------------------------------------------------------------------------------
+
+
+def test_ten_thousand_outputs():
+    X, _ = problem()
+    Y = np.random.RandomState(2).standard_normal((len(X), 10_000))
+    linear = LinearGDRegressor(max_iter=30, learning_rate=0.1).fit(X, Y)
+    some = [0, 77, 9_999]
+    alone = LinearGDRegressor(max_iter=30, learning_rate=0.1).fit(X, Y[:, some])
+    assert_allclose(linear.predict(X)[:, some], alone.predict(X), rtol=0, atol=100 * 30 * np.finfo(float).eps)
+    for solver in ("adam", "gd"):
+        network = TwoLayerReLURegressor(4, solver=solver, max_iter=3, random_state=0).fit(X, Y)
+        assert network.predict(X).shape == Y.shape
+        assert network.loss_curve_[-1] < network.loss_curve_[0]
+
+
+@pytest.mark.parametrize("shortcut", [False, True])
+def test_copies_of_a_column_share_its_coefficient(shortcut):
+    X, y = problem()
+    model = LinearGDRegressor(precompute=shortcut, learning_rate=0.05, max_iter=40)
+    copied = clone(model).fit(X[:, [0, 1, 1, 1]], y)
+    assert_allclose(copied.coef_[:, 1:], copied.coef_[:, [1, 1, 1]], rtol=1e4 * np.finfo(float).eps)
+    # A column scaled by sqrt(k) takes the same steps as k copies together.
+    scaled = clone(model).set_params(standardize=False, fit_intercept=False)
+    one = clone(scaled).fit(X[:, :1] * np.sqrt(3.0), y)
+    three = clone(scaled).fit(X[:, [0, 0, 0]], y)
+    assert_allclose(
+        one.predict(X[:, :1] * np.sqrt(3.0)), three.predict(X[:, [0, 0, 0]]), rtol=1e4 * np.finfo(float).eps
+    )
