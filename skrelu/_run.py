@@ -184,6 +184,8 @@ class TrainingRun(CallbackSupportMixin, metaclass=ABCMeta):
             with blas_threads(*self._work(problem, kind, engine.batches.rows, max_iter)):
                 status = self._advance(engine, problem, loss_curve, watchers, max_iter, None if best else tol)
         if best is not None and not np.isfinite(best.loss):
+            if status == "interrupted":  # before the first look at the validation set
+                raise KeyboardInterrupt
             raise ValueError(
                 "The validation loss was not finite after any iteration, so none is the best. Check X_val and y_val "
                 "for values far outside the range of X and y."

@@ -99,7 +99,9 @@ class Checkpoint:
         arrays, self._numbers = engine.moving()
         self._am, self._epoch = engine.model.am, engine.epoch
         self._copies = [(a, self._am.empty(a.shape, a.dtype)) for a in arrays]
-        self.stride = _LOOK_AHEAD if engine.can_go_back else max(1, _ROWS_BETWEEN_COPIES // engine.batches.n_samples)
+        between = max(1, _ROWS_BETWEEN_COPIES // engine.batches.n_samples)
+        # A power of two, so that looks at losses on a GPU, every 16 iterations, fall on the last one.
+        self.stride = _LOOK_AHEAD if engine.can_go_back else 1 << between.bit_length() - 1
         self._take()
 
     def advance(self, n_iter: int) -> list[float]:

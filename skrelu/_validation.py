@@ -46,7 +46,7 @@ def hold_out(problem: Problem, fraction: float, seed: int) -> tuple[Problem, Pro
 class BestIterate:
     """The iterate with the smallest validation loss, of all runs that continued each other on the same rows.
 
-    The engine keeps it: `mark` copies the current iterate to buffers, `marked` returns the flat vector of that one.
+    The engine keeps it: `mark` copies the current iterate, `marked` returns the flat vector of that one.
     `earlier` is the state of the run before, or None; `data` names the validation rows and the loss; where those were
     others, the values of `curve` are seen from this run on.
     """
@@ -65,9 +65,8 @@ class BestIterate:
     def observe(self) -> bool:
         """Take in the last value of the curve; whether it has come to a plateau."""
         if self.curve[-1] < self.loss:
-            self.loss = self.curve[-1]
-            self._engine.mark()
-            self._is_marked = True
+            self._engine.mark()  # may be interrupted: only then is it the best
+            self._is_marked, self.loss = True, self.curve[-1]
         return self._plateau.reached() and self.stops
 
     @property

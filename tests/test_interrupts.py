@@ -282,6 +282,7 @@ def test_running_out_of_memory_leaves_the_earlier_model(name, monkeypatch):
     for at in positions(fitted, monkeypatch, 40):
         fit_failing(fitted, at, MemoryError(), monkeypatch)
         assert pickle.dumps(fitted) == stored
+    for at in positions(clone(MODELS[name]), monkeypatch, 40):
         never = clone(MODELS[name])
         fit_failing(never, at, MemoryError(), monkeypatch)
         assert set(vars(never)) == set(never.get_params())
