@@ -256,10 +256,8 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
             check_resumable(self._state, self, problem)
         else:
             self._start(problem, method)
-        with (
-            problem.am.session(),
-            np.errstate(all="ignore"),
-        ):  # what overflows ends as a loss that is not finite, and is reported
+        # What overflows ends as a loss that is not finite, and is reported.
+        with problem.am.session(), np.errstate(all="ignore"):
             kind = self._choose_engine(problem)
             if n_iter is None or kind not in SHORTCUTS:
                 engine = self._assemble(kind, problem, n_iter)
