@@ -30,7 +30,7 @@ transfers = []  # the numbers of bytes that went from the host to the device
 memory_limit = None
 available = True
 
-_BORDER = 32  # bytes before and after an allocation
+_BORDER = 256  # bytes before and after an allocation
 _MARK = 0xA5
 
 
