@@ -13,7 +13,7 @@ class Engine(Protocol):
     can_go_back: bool  # whether iterations cost next to nothing and can be undone
 
     def advance(self, n_iter: int) -> list[float]:
-        """Do up to `n_iter` iterations and return their losses; after a loss that is not finite do no more."""
+        """Do up to `n_iter` iterations and return their losses, ending with the first that is not finite."""
         ...
 
     def go_back(self, n_iter: int) -> None:

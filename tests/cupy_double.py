@@ -30,7 +30,7 @@ transfers = []  # the numbers of bytes that went from the host to the device
 memory_limit = None
 available = True
 
-_BORDER = 32  # bytes before and after an allocation
+_BORDER = 256  # bytes before and after an allocation
 _MARK = 0xA5
 
 
@@ -305,6 +305,7 @@ def is_available():
 
 _EMULATION = """
 #include <cmath>
+#include <setjmp.h>
 #include <ucontext.h>
 #define __global__
 #define __device__ static
@@ -314,32 +315,47 @@ struct Position { int x; };
 static Position blockIdx, threadIdx, gridDim;
 static void __syncthreads();
 %s
-static ucontext_t scheduler, fibers[THREADS];
-static bool done[THREADS];
+static ucontext_t starts[THREADS];
+static jmp_buf scheduler, stops[THREADS];
+static bool is_ready, started[THREADS], done[THREADS];
 static char stacks[THREADS][1 << 15];
 static void (*body)(void**);
 static void** values;
-static void __syncthreads() { int me = threadIdx.x; swapcontext(&fibers[me], &scheduler); threadIdx.x = me; }
-static void thread() { int me = threadIdx.x; body(values); done[me] = true; }
+static int n_done;
+static void __syncthreads() {
+    if (_setjmp(stops[threadIdx.x]) == 0) _longjmp(scheduler, 1);
+}
+static void thread() {
+    body(values);
+    done[threadIdx.x] = true;
+    _longjmp(scheduler, 1);
+}
 
-// Every thread of a block runs to its next barrier, until all are done; no barrier may be missed by some of them.
+// Every thread of a block runs to its next barrier, the first of them first, until all are done; no barrier may be
+// missed by some of them. What lies between two barriers must not depend on the order of the threads.
 static int run(void (*kernel)(void**), void** arguments, int blocks, bool has_barriers) {
     body = kernel; values = arguments; gridDim.x = blocks;
+    for (int t = 0; t < THREADS && !is_ready; t++) {
+        getcontext(&starts[t]);
+        starts[t].uc_stack.ss_sp = stacks[t]; starts[t].uc_stack.ss_size = sizeof stacks[t];
+        makecontext(&starts[t], thread, 0);
+    }
+    is_ready = true;
     for (blockIdx.x = 0; blockIdx.x < blocks; blockIdx.x++) {
         if (!has_barriers) {
             for (int t = 0; t < THREADS; t++) { threadIdx.x = t; kernel(arguments); }
             continue;
         }
-        for (int t = 0; t < THREADS; t++) {
-            getcontext(&fibers[t]);
-            fibers[t].uc_stack.ss_sp = stacks[t]; fibers[t].uc_stack.ss_size = sizeof stacks[t];
-            fibers[t].uc_link = &scheduler; done[t] = false;
-            makecontext(&fibers[t], thread, 0);
-        }
-        for (int n_done = 0; n_done < THREADS;) {
+        for (int t = 0; t < THREADS; t++) started[t] = done[t] = false;
+        for (n_done = 0; n_done < THREADS;) {
             n_done = 0;
-            for (int t = THREADS - 1; t >= 0; t--) {
-                threadIdx.x = t; swapcontext(&scheduler, &fibers[t]); n_done += done[t];
+            for (threadIdx.x = 0; threadIdx.x < THREADS; threadIdx.x++) {
+                if (!done[threadIdx.x] && _setjmp(scheduler) == 0) {
+                    if (started[threadIdx.x]) _longjmp(stops[threadIdx.x], 1);
+                    started[threadIdx.x] = true;
+                    setcontext(&starts[threadIdx.x]);
+                }
+                n_done += done[threadIdx.x];
             }
             if (n_done != 0 && n_done != THREADS) return 1;
         }
@@ -459,16 +475,6 @@ class Device:
         _wait("synchronize")
 
 
-class Stream:
-    null = None
-
-    def synchronize(self):
-        _wait("synchronize")
-
-
-Stream.null = Stream()
-
-
 class _Namespace(types.ModuleType):
     """NumPy's functions, and those of this file, as the module `name`."""
 
@@ -485,7 +491,7 @@ class _Namespace(types.ModuleType):
 def modules():
     """What belongs into sys.modules."""
     cuda, device = types.ModuleType("cupy.cuda"), types.ModuleType("cupy.cuda.device")
-    cuda.__path__, cuda.device, cuda.Device, cuda.Stream, device.Device = [], device, Device, Stream, Device
+    cuda.__path__, cuda.device, cuda.Device, device.Device = [], device, Device, Device
     cuda.memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
     cuda.runtime = types.SimpleNamespace(
         getDeviceCount=lambda: 1,

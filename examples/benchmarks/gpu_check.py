@@ -10,6 +10,7 @@ nothing and ends with status 0. `--dry` runs all of it at small sizes, where tim
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib.util
 import json
 import os
@@ -108,18 +109,18 @@ def check_functions(dry: bool) -> list[Row]:
 def check_training(dry: bool) -> list[Row]:
     """Predictions of models trained on the GPU against NumPy's."""
     rows: list[Row] = []
-    n = 200 if dry else 5000
+    n, h = (60, 8) if dry else (5000, 64)
     for dtype, limits in ((np.float64, (1e-9, 1e-6)), (np.float32, (1e-3, 5e-2))):
         X, y = problem(n, 20, 3, dtype)
         works = {
-            "gd, 200 steps": (TwoLayerReLURegressor(64, solver="gd", max_iter=200, precompute=False), limits[0]),
+            "gd, 200 steps": (TwoLayerReLURegressor(h, solver="gd", max_iter=200, precompute=False), limits[0]),
             "sample space, 200 steps": (
-                TwoLayerReLURegressor(64, solver="gd", max_iter=200, precompute=True),
+                TwoLayerReLURegressor(h, solver="gd", max_iter=200, precompute=True),
                 limits[0],
             ),
             "linear, 200 steps": (LinearGDRegressor(max_iter=200, precompute=False), limits[0]),
             "closed form": (LinearGDRegressor(max_iter=200, precompute=True), limits[0]),
-            "adam, 3 epochs": (TwoLayerReLURegressor(64, max_iter=3), limits[1]),
+            "adam, 3 epochs": (TwoLayerReLURegressor(h, max_iter=3), limits[1]),
         }
         for name, (model, limit) in works.items():
             model.set_params(random_state=0)
@@ -163,6 +164,7 @@ def check_memory(dry: bool) -> list[Row]:
     pool, used, reserved = cupy.get_default_memory_pool(), [], []
     for _ in range(3 if dry else 20):
         TwoLayerReLURegressor(max_iter=2, array_module="cupy", random_state=0).fit(X, y)
+        gc.collect()
         used.append(pool.used_bytes())
         reserved.append(pool.total_bytes())
     flat = used[-1] == used[0] and reserved[-1] <= reserved[1]
