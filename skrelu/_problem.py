@@ -50,11 +50,13 @@ class Problem:
         if sample_weight is not None:
             largest = float(sample_weight.max())
             relative = sample_weight / largest  # their sum cannot overflow; that of the weights is kept from it
+            counted = relative
             if not relative.all():
                 self._index = np.flatnonzero(relative)
                 self.n_samples = len(self._index)
-            self.total_weight = min(float(relative.sum()) * largest, np.finfo(np.float64).max / 4)
-            self._weights = relative / (relative.sum() / self.n_samples)
+                counted = relative[self._index]  # zeros between numbers change how their sum is rounded
+            self.total_weight = min(float(counted.sum()) * largest, np.finfo(np.float64).max / 4)
+            self._weights = relative / counted.mean()
 
     def rows(self, indices: np.ndarray) -> Problem:
         """The problem of some of the rows, copied."""

@@ -8,6 +8,8 @@ from sklearn.base import clone
 
 import skrelu._batches
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
+from skrelu._array_module import NumpyArrayModule
+from skrelu._problem import Problem
 
 ADAM_EPSILON, ADAM_RATE = 1e-8, 0.01
 NETWORK = TwoLayerReLURegressor(8, solver="gd", max_iter=10, random_state=0)
@@ -125,6 +127,20 @@ def with_ballast(X, y, values):
     X_all, y_all = np.insert(X, where, rows, axis=0), np.insert(y, where, rows, axis=0)
     weights = np.insert(np.random.RandomState(1).uniform(0.5, 2.0, len(X)), where, 0.0)
     return X_all, y_all, weights, weights > 0
+
+
+@pytest.mark.parametrize("n_zeros", [1, 100])
+def test_zeros_do_not_change_how_weights_are_rounded(n_zeros):
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        weights = rng.uniform(0.1, 2.0, rng.integers(4, 300))
+        where = np.sort(rng.integers(0, len(weights) + 1, n_zeros))
+        X = np.ones((len(weights), 1))
+        alone = Problem(NumpyArrayModule(), X, X[:, 0], weights, X.dtype)
+        X, weights = np.insert(X, where, 1.0, axis=0), np.insert(weights, where, 0.0)
+        between = Problem(NumpyArrayModule(), X, X[:, 0], weights, X.dtype)
+        assert between.total_weight == alone.total_weight
+        assert_array_equal(between._weights[weights > 0], alone._weights)
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["kept", "read again"])
