@@ -53,7 +53,7 @@ class TwoLayerReLURegressor(GradientRegressor):
         For adam: rows of a minibatch, at least 1; at most all rows are taken.
     max_iter : int or "auto", default="auto"
         Number of passes over the rows, at least 1. "auto" is 500 for gd and, for adam, what makes
-        clip(200 n_samples / batch_size, 1500, 16000) steps (at least one pass).
+        clip(150 n_samples / batch_size, 1500, 12000) steps (at least one pass).
     alpha : float or "auto", default="auto"
         Strength of the L2 penalty, in [0, inf). "auto" is 0 for gd; for adam the penalty follows the noise:
         :math:`\lambda = \min(20 \min(e, 1) / S, 0.1)` with e a running mean over the minibatches of the mean squared
@@ -277,5 +277,5 @@ class TwoLayerReLURegressor(GradientRegressor):
             return int(self.max_iter)
         if self.solver == "gd":
             return 500
-        steps = min(max(200 * problem.n_samples / int(self.batch_size), 1500), 16000)
+        steps = min(max(150 * problem.n_samples / int(self.batch_size), 1500), 12000)
         return math.ceil(steps / batches.per_epoch)

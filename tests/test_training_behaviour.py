@@ -687,7 +687,7 @@ def test_feature_names_are_checked(estimator_class):
 def test_the_step_budget_of_auto(n, batch_size):
     X, y = problem(n, d=1)
     model = TwoLayerReLURegressor(1, batch_size=batch_size, random_state=0).fit(X, y)
-    steps = min(max(200 * n / batch_size, 1500), 16000)
+    steps = min(max(150 * n / batch_size, 1500), 12000)
     assert model.n_iter_ == math.ceil(steps / math.ceil(n / min(batch_size, n)))
 
 
