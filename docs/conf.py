@@ -27,6 +27,8 @@ default_role = "literal"  # `alpha` in a docstring is code
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 myst_title_to_header = True
+autodoc_typehints = "none"  # the docstrings say more
+python_maximum_signature_line_length = 88
 numpydoc_show_class_members = False  # the pages list the methods themselves
 
 html_theme = "pydata_sphinx_theme"
@@ -37,17 +39,17 @@ html_theme_options = {
     "header_links_before_dropdown": 8,
     "navigation_with_keys": False,
     "show_prev_next": False,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "benchmarks": []},
     "footer_start": ["copyright"],
     "footer_end": [],
 }
 html_show_sourcelink = False
-WIDE = ["index", "start", "user_guide", "mathematics", "scale_out", "mlp", "benchmarks", "contributing", "changelog"]
-html_sidebars: dict[str, list[str]] = {page: [] for page in [*WIDE, "development"]}
+html_sidebars: dict[str, list[str]] = {"**": []}  # the bar above has all sections, and a page its contents
 
 # MathJax from a package on PyPI: formulas need no network. One file that has its fonts in it.
 MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg.js"
-html_static_path = [str(distribution("sphinx-mathjax-offline").locate_file(MATHJAX))]
+html_css_files = ["site.css"]
+html_static_path = ["site.css", str(distribution("sphinx-mathjax-offline").locate_file(MATHJAX))]
 mathjax_path = "tex-svg.js"
 
 sphinx_gallery_conf = {
@@ -56,6 +58,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "reset_modules": ("matplotlib", "gallery_run.prepare"),
     "min_reported_time": 0,
+    "thumbnail_size": (580, 320),
     "download_all_examples": False,
     "show_signature": False,
     "remove_config_comments": True,

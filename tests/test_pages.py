@@ -1,4 +1,4 @@
-"""What the README and the pages show is true: their programs run, their sessions give what is shown, tables are whole."""
+"""What README and pages show is true: programs run, sessions give what is shown, the table of parameters is whole."""
 
 import doctest
 import pathlib

@@ -1,4 +1,4 @@
-"""The examples of scaling out, on clusters of two worker processes on this machine: each compares itself with serial."""
+"""The examples of scaling out, on clusters of two processes on this machine: each compares itself with serial."""
 
 import importlib.util
 import os

@@ -68,7 +68,7 @@ for values, truth, name in zip(np.transpose(path), (2, -3, 5), ("weight of x", "
     (line,) = right.plot(np.arange(1, 301), values, linewidth=2, label=name)
     right.axhline(truth, color=line.get_color(), linestyle=":", linewidth=1)
 right.set(title="The way to 2, -3 and 5", xlabel="iteration", xscale="log")
-right.legend(loc="center left", bbox_to_anchor=(0, 0.62))
+right.legend(loc="center right", bbox_to_anchor=(1, 0.36))
 plt.show()
 
 # %%

@@ -19,15 +19,16 @@ X, y = load_diabetes(return_X_y=True, scaled=False)
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
 
 grid = [
-    {"solver": ["gd"], "learning_rate": np.geomspace(1e-3, 3, 12)},
-    {"solver": ["adam"], "learning_rate": np.geomspace(1e-4, 3, 10)},
+    {"solver": ["gd"], "learning_rate": np.geomspace(1e-3, 3, 12).round(4).tolist()},
+    {"solver": ["adam"], "learning_rate": np.geomspace(1e-4, 3, 10).round(4).tolist()},
 ]
 search = GridSearchCV(TwoLayerReLURegressor(max_iter=100, random_state=0), grid)
 with warnings.catch_warnings():  # that candidates fail is what we want to see
     warnings.filterwarnings("ignore", category=FitFailedWarning)
     warnings.filterwarnings("ignore", "One or more of the test scores are non-finite", UserWarning)
     search.fit(X_train, y_train)
-print(f"best: {search.best_params_}, mean R2 {search.best_score_:.3f}, on held-out rows {search.score(X_test, y_test):.3f}")
+print(f"best: {search.best_params_}")
+print(f"mean R2 {search.best_score_:.3f}, on held-out rows {search.score(X_test, y_test):.3f}")
 
 # %%
 # Gradient descent is stable up to about 2/L around the weights it starts from. `learning_rate="auto"` is 1/L.
@@ -59,7 +60,7 @@ for solver, color in (("gd", "#1f5fa8"), ("adam", "#dd7a1c")):
 left.axhspan(-0.65, -0.45, color="#c22f2f", alpha=0.08, linewidth=0)
 left.text(1.1e-4, -0.55, "diverged", color="#c22f2f", va="center")
 left.axvline(2 * rate, color="#1f5fa8", linestyle="--", linewidth=1)
-left.text(2.2 * rate, 0.52, "2/L of gd", color="#1f5fa8", va="bottom")
+left.text(1.85 * rate, -0.42, "2/L of gd", color="#1f5fa8", ha="right", rotation="vertical")
 left.set(title="Score", xlabel="learning rate", xscale="log", ylabel="R² of the five folds", ylim=(-0.65, 0.6))
 left.legend(loc="lower left", bbox_to_anchor=(0, 0.16))
 right.set(title="Time of a fit", xlabel="learning rate", ylabel="milliseconds", ylim=(0, None))

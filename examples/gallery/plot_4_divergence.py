@@ -7,6 +7,8 @@ errors shrink if :math:`\\eta < 2/L`, with :math:`L` the largest curvature. For 
 network it holds near the weights where :math:`L` was taken.
 """
 
+import textwrap
+
 import numpy as np
 from sklearn.datasets import load_diabetes
 
@@ -22,7 +24,7 @@ print(f"linear model: 2/L = {limit:.6f}")
 try:
     LinearGDRegressor(learning_rate=3 * limit).fit(X, y)
 except ValueError as error:
-    print(error)
+    print(textwrap.fill(str(error), 100))
 
 # %%
 # Close to the limit the loss goes up and down before it settles, or grows slowly. 1 % decides.

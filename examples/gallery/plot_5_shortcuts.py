@@ -9,9 +9,9 @@ iterates that the plain loop computes. This page shows why, and checks it.
 # %%
 # The linear model: all iterates at once
 # --------------------------------------
-# The loss of the linear model is a bowl, a quadratic function with Hessian :math:`G = V\, \mathrm{diag}(l)\, V^T`. Along
-# each eigenvector the error shrinks by the same factor in every step, so its size after :math:`t` steps is known without
-# taking them:
+# The loss of the linear model is a bowl, a quadratic function with Hessian :math:`G = V\, \mathrm{diag}(l)\, V^T`.
+# Along each eigenvector the error shrinks by the same factor in every step, so its size after :math:`t` steps is known
+# without taking them:
 #
 # .. math:: \theta_t = \theta_* + V\, \mathrm{diag}(1 - \eta l)^t\, V^T (\theta_0 - \theta_*) .
 #
@@ -54,9 +54,9 @@ print(f"shortcut against loop:    {np.abs(shortcut - loop).max():.1e}")
 print(f"shortcut against formula: {np.abs(shortcut - formula).max():.1e}")
 
 # %%
-# On the left, the bowl from above with the path: the loop's iterates are circles, the shortcut's are dots. On the right,
-# the same path along the two eigenvectors: each error is a power of its own factor. The rate is 1.8 / L, so the factor of
-# the steep direction is -0.8, and the path swings from side to side.
+# On the left, the bowl from above with the path: the loop's iterates are circles, the shortcut's are dots. On the
+# right, the same path along the two eigenvectors: each error is a power of its own factor. The rate is 1.8 / L, so the
+# factor of the steep direction is -0.8, and the path swings from side to side.
 
 import matplotlib.pyplot as plt
 
@@ -72,12 +72,14 @@ left.plot(*best, "*", color="#c22f2f", markersize=13, label="least squares")
 left.set(title="The path", xlabel="first coefficient", ylabel="second coefficient")
 left.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
 left.grid(False)
-left.legend(loc="upper right")
+left.legend(loc="upper left")
 errors = np.abs((loop - best) @ V)
 for k, name in ((1, "steep"), (0, "flat")):
     factor = 1 - rate * curvatures[k]
     right.semilogy(errors[:, k], "o", markerfacecolor="none", markersize=8, label=f"loop, {name} direction")
-    right.semilogy(errors[0, k] * abs(factor) ** np.arange(31), "k-", linewidth=1, label=f"first error x |{factor:.2f}|$^t$")
+    right.semilogy(
+        errors[0, k] * abs(factor) ** np.arange(31), "k-", linewidth=1, label=f"first error x |{factor:.2f}|$^t$"
+    )
 right.set(title="Its errors along the eigenvectors", xlabel="iteration t")
 right.legend(loc="lower left")
 plt.show()

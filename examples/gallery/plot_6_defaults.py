@@ -73,7 +73,8 @@ for name in models:
     print(f"{name:16} geometric mean {np.exp(np.log(relative[name]).mean()):.3f}   time {times[name]:.1f} s")
 
 # %%
-# One split of small sets: differences of a few per cent are noise. `examples/benchmarks/accuracy.py` compares on 19 sets.
+# One split of small sets: differences of a few per cent are noise. `examples/benchmarks/accuracy.py` compares on 19
+# sets.
 
 import matplotlib.pyplot as plt
 

@@ -39,7 +39,9 @@ def main():
 
     np.testing.assert_array_equal(search.cv_results_["mean_test_r2"], serial.cv_results_["mean_test_r2"])
     processes = {int(search.cv_results_[f"split{k}_test_process"][i]) for k in range(5) for i in range(8)}
-    print(f"40 fits in {len(processes - {os.getpid()})} processes of the cluster; all scores equal those of one process")
+    print(
+        f"40 fits in {len(processes - {os.getpid()})} processes of the cluster; all scores equal those of one process"
+    )
     print(f"best: {search.best_params_}, mean R2 {search.best_score_:.3f}")
 
 
