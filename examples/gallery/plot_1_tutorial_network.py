@@ -103,4 +103,4 @@ plt.show()
 
 # %%
 # The estimator is faster because there are fewer rows than inputs: it iterates with the 64 x 64 matrix of the products
-# of the rows. :doc:`plot_5_shortcuts` shows why this is exact.
+# of the rows. :doc:`plot_6_shortcuts` shows why this is exact.

@@ -13,14 +13,14 @@ from sklearn.datasets import load_diabetes
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import GridSearchCV, train_test_split
 
-from skrelu import TwoLayerReLURegressor
+from skrelu import LearningRateDisplay, TwoLayerReLURegressor
 
 X, y = load_diabetes(return_X_y=True, scaled=False)
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
 
 grid = [
     {"solver": ["gd"], "learning_rate": np.geomspace(1e-3, 3, 12).round(4).tolist()},
-    {"solver": ["adam"], "learning_rate": np.geomspace(1e-4, 3, 10).round(4).tolist()},
+    {"solver": ["adam"], "learning_rate": np.geomspace(1e-4, 0.3, 8).round(4).tolist()},
 ]
 search = GridSearchCV(TwoLayerReLURegressor(max_iter=100, random_state=0), grid)
 with warnings.catch_warnings():  # that candidates fail is what we want to see
@@ -37,31 +37,23 @@ rate = TwoLayerReLURegressor(solver="gd", max_iter=1, random_state=0).fit(X_trai
 print(f"1/L = {rate:.4f}, 2/L = {2 * rate:.4f}")
 
 # %%
-# The band is the range of the five folds. Crosses are rates at which at least one fold diverged. On the right is what
-# each rate cost: a fit that diverges ends early.
+# :class:`~skrelu.LearningRateDisplay` draws the mean score and its spread over the folds; crosses are rates that
+# diverged in at least one of them. On the right is what each rate cost: a fit that diverges ends early.
 
 import matplotlib.pyplot as plt
 
-table = search.cv_results_
-scores = np.stack([table[f"split{k}_test_score"] for k in range(5)])
-solvers = np.array([parameters["solver"] for parameters in table["params"]])
-rates = np.array([parameters["learning_rate"] for parameters in table["params"]])
-
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), sharex=True)
-for solver, color in (("gd", "#1f5fa8"), ("adam", "#dd7a1c")):
-    mine = solvers == solver
-    stable = mine & np.isfinite(scores).all(axis=0)
-    left.fill_between(rates[stable], scores[:, stable].min(0), scores[:, stable].max(0), color=color, alpha=0.15)
-    left.plot(rates[stable], scores[:, stable].mean(0), "o-", color=color, label=solver)
-    right.plot(rates[stable], 1000 * table["mean_fit_time"][stable], "o-", color=color, label=solver)
-    diverged = mine & ~stable
-    right.plot(rates[diverged], 1000 * table["mean_fit_time"][diverged], "X", color="#c22f2f", markersize=9)
-    left.plot(rates[diverged], np.full(diverged.sum(), -0.55), "X", color="#c22f2f", markersize=9)
-left.axhspan(-0.65, -0.45, color="#c22f2f", alpha=0.08, linewidth=0)
-left.text(1.1e-4, -0.55, "diverged", color="#c22f2f", va="center")
-left.axvline(2 * rate, color="#1f5fa8", linestyle="--", linewidth=1)
-left.text(1.85 * rate, -0.42, "2/L of gd", color="#1f5fa8", ha="right", rotation="vertical")
-left.set(title="Score", xlabel="learning rate", xscale="log", ylabel="R² of the five folds", ylim=(-0.65, 0.6))
-left.legend(loc="lower left", bbox_to_anchor=(0, 0.16))
+display = LearningRateDisplay.from_search(search, ax=left)
+left.axvline(2 * rate, color="#8a8a8a", linestyle="--", linewidth=1)
+left.text(1.85 * rate, -0.3, "2/L of gd", color="#6a6a6a", ha="right", rotation="vertical")
+left.set(title="Score")
+
+table = search.cv_results_
+diverged = np.isnan(table["mean_test_score"])
+for line in display.lines_:
+    solver = np.array([f"solver={parameters['solver']}" == line.get_label() for parameters in table["params"]])
+    rates = np.array([parameters["learning_rate"] for parameters in table["params"]])
+    for mine, style in ((solver & ~diverged, "o-"), (solver & diverged, "X")):
+        right.plot(rates[mine], 1000 * table["mean_fit_time"][mine], style, color=line.get_color(), markersize=7)
 right.set(title="Time of a fit", xlabel="learning rate", ylabel="milliseconds", ylim=(0, None))
 plt.show()

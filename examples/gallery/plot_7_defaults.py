@@ -3,8 +3,8 @@ Default parameters against tuned ones, on real data
 ===================================================
 
 Four sets that come with scikit-learn, as they are: the target is a column, or several, predicted from the others.
-skrelu's network with its defaults, the same after a search for the learning rate, and ridge regression are compared with
-`MLPRegressor` on scaled X and y.
+skrelu's network with its defaults, the same after a search for the learning rate, and ridge regression are compared
+with `MLPRegressor` on scaled X and y.
 """
 
 import time
