@@ -1,8 +1,19 @@
 """scikit-learn regressors trained by hand-written gradients: a two-layer ReLU network, and a linear model."""
 
+from skrelu._display import LossCurveDisplay
 from skrelu._linear import LinearGDRegressor
+from skrelu._onnx import register_onnx_converters, to_onnx
+from skrelu._search_display import LearningRateDisplay
 from skrelu._two_layer import TwoLayerReLURegressor
 
 __version__ = "0.1.0"
 
-__all__ = ["LinearGDRegressor", "TwoLayerReLURegressor", "__version__"]
+__all__ = [
+    "LearningRateDisplay",
+    "LinearGDRegressor",
+    "LossCurveDisplay",
+    "TwoLayerReLURegressor",
+    "__version__",
+    "register_onnx_converters",
+    "to_onnx",
+]

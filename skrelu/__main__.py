@@ -27,7 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from skrelu import LinearGDRegressor, TwoLayerReLURegressor, __version__
+from skrelu import LearningRateDisplay, LinearGDRegressor, LossCurveDisplay, TwoLayerReLURegressor, __version__
 
 MODEL = "twolayerreluregressor"  # the pipeline's name of that step
 GRID = [
@@ -36,7 +36,7 @@ GRID = [
 ]
 N_FOLDS = 5
 
-BLUE, ORANGE, RED, GREY = "#1f5fa8", "#dd7a1c", "#c22f2f", "#8a8a8a"
+BLUE, ORANGE, GREY = "#1f5fa8", "#dd7a1c", "#8a8a8a"
 
 
 class Candidate(NamedTuple):
@@ -55,6 +55,7 @@ class Results:
 
     network_losses: list[float]
     linear_losses: list[float]
+    search: GridSearchCV
     candidates: list[Candidate]
     auto_rates: dict[str, float]  # what learning_rate="auto" is for each solver on all training rows
     chosen: str
@@ -89,7 +90,7 @@ def demonstrate() -> Results:
     print_search(search, candidates, auto_rates)
     print_divergence(X_train, y_train)
     y_pred = compare(search, X_train, y_train, X_test, y_test)
-    return Results(network_losses, linear_losses, candidates, auto_rates, describe(search), y_test, y_pred)
+    return Results(network_losses, linear_losses, search, candidates, auto_rates, describe(search), y_test, y_pred)
 
 
 def tutorial_network() -> list[float]:
@@ -307,35 +308,24 @@ def draw(results: Results) -> Any:
 
 def draw_losses(axes: Any, results: Results) -> None:
     """Loss curves of the two tutorials."""
-    axes.semilogy(results.network_losses, color=BLUE, linewidth=2, label="network: sum of squared errors")
-    axes.semilogy(results.linear_losses, color=ORANGE, linewidth=2, label="linear: half the mean of them")
+    network = LossCurveDisplay(loss_curve=results.network_losses, name="network: sum of squared errors")
+    network.plot(axes, line_kwargs={"color": BLUE, "linewidth": 2})
+    linear = LossCurveDisplay(loss_curve=results.linear_losses, name="linear: half the mean of them")
+    linear.plot(axes, line_kwargs={"color": ORANGE, "linewidth": 2})
     axes.set(title="The tutorials", xlabel="iteration", ylabel="loss")
     axes.legend(frameon=False, loc="upper right")
 
 
 def draw_search(axes: Any, results: Results) -> None:
-    """Mean R2 of each candidate, and below those that diverged."""
-    rates = [results.auto_rates[c.solver] if c.learning_rate == "auto" else c.learning_rate for c in results.candidates]
-    points = sorted(zip(rates, results.candidates, strict=True), key=lambda point: point[0])
-    for solver, color, marker in (("gd", BLUE, "o"), ("adam", ORANGE, "s")):
-        mine = [(rate, c.score) for rate, c in points if c.solver == solver and not c.n_diverged]
-        axes.semilogx(*zip(*mine, strict=True), color=color, marker=marker, linewidth=2, label=solver)
-    autos = [(rate, c.score) for rate, c in points if c.learning_rate == "auto" and not c.n_diverged]
-    axes.plot(*zip(*autos, strict=True), "*", color="black", markersize=12, label="'auto'", zorder=5)
-    low, high = axes.get_ylim()
-    axes.set(yticks=[tick for tick in axes.get_yticks() if low <= tick <= high])
-    axes.set_ylim(low - 0.4 * (high - low), high)
-    floor = axes.get_xaxis_transform()  # rates, and fractions of the height
-    diverged = [rate for rate, c in points if c.n_diverged]
-    axes.axhspan(0, 0.13, transform=axes.transAxes, color=RED, alpha=0.08, linewidth=0)
-    solvers = " and ".join(sorted({c.solver for _, c in points if c.n_diverged}))
-    axes.text(0.02, 0.065, f"diverged ({solvers})", color=RED, verticalalignment="center", transform=axes.transAxes)
-    axes.plot(diverged, [0.065] * len(diverged), "X", color=RED, markersize=10, transform=floor)
+    """R2 of each candidate, and those that diverged."""
+    axes.set_prop_cycle(color=[BLUE, ORANGE])
+    LearningRateDisplay.from_search(results.search, ax=axes, score_name="R²", line_kwargs={"linewidth": 2})
     limit = 2 * results.auto_rates["gd"]
-    axes.axvline(limit, color=BLUE, linestyle="--", linewidth=1.2)
-    axes.text(limit / 1.2, 0.17, "2/L of gd", color=BLUE, horizontalalignment="right", transform=floor)
-    axes.set(title="Search on the diabetes data", xlabel="learning rate", ylabel=f"mean R² over {N_FOLDS} folds")
-    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 0.14))
+    axes.axvline(limit, color=BLUE, linestyle=":", linewidth=1.2)
+    where = axes.get_xaxis_transform()  # rates, and fractions of the height
+    axes.text(1.15 * limit, 0.13, "2/L of gd", color=BLUE, transform=where)
+    axes.set(title="Search on the diabetes data", xlabel="learning rate")
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 0.1))
 
 
 def draw_predictions(axes: Any, results: Results) -> None:

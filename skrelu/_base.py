@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from abc import ABCMeta, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Real
@@ -12,27 +11,32 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, _fit_context
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.callback import with_callbacks
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from skrelu._batches import Batches
-from skrelu._cost import SHORTCUTS
-from skrelu._namespaces import check_fitted_namespace, follow, namespace_of, select
-from skrelu._plain import SCALE_REMEDY, Penalty
+from skrelu._namespaces import (
+    check_fitted_namespace,
+    dtypes_for,
+    follow,
+    namespace_of,
+    refuse_lazy,
+    select,
+    trainer,
+)
 from skrelu._problem import Problem
-from skrelu._standardize import Scaling, blocks_of
-from skrelu._state import check_resumable, new_state
-from skrelu._threads import blas_threads
-from skrelu._training import train
+from skrelu._run import TrainingRun
+from skrelu._standardize import blocks_of
+from skrelu._state import check_resumable
+from skrelu._validation import hold_out, naming_the_validation_set
 
 Array = Any
 
 _PREDICT_BLOCK = 2**17  # numbers in the buffers of a block of rows, to stay within a processor's cache
 
 
-class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metaclass=ABCMeta):
+class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Base class of the regressors trained by hand-written gradients.
 
     A subclass says what the model is: how it is drawn, built, published as fitted attributes, and evaluated.
@@ -40,6 +44,7 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "learning_rate": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "array_module": [StrOptions({"auto", "cupy"})],
         "fit_intercept": ["boolean"],
         "standardize": ["boolean"],
         "reduction": [StrOptions({"mean", "sum"})],
@@ -49,59 +54,12 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         "verbose": ["verbose"],
     }
 
-    _structure: ClassVar[tuple[str, ...]]  # parameters that a resumed fit must find unchanged
     _coefficients: ClassVar[str]  # a fitted array, to know the array library by
-    _curvature_rtol: ClassVar[float]  # of the residual; that of L is about its square
 
-    alpha: Any
-    fit_intercept: bool
-    learning_rate: Any
-    learning_rate_: float
-    max_iter: Any
-    random_state: Any
-    reduction: str
-    standardize: bool
-    tol: float | None
-    verbose: Any
-    warm_start: bool
-
-    @abstractmethod
-    def _draw(self, rng: np.random.RandomState, n_features: int, n_outputs: int) -> list[np.ndarray]:
-        """Initial parameters, shaped as the views of the model, drawn in float64; those of the last layer last."""
-
-    def _draw_seed(self, rng: np.random.RandomState) -> int:
-        """Seed of the order of the rows; nothing is drawn where they are not shuffled."""
-        return 0
-
-    @abstractmethod
-    def _make_model(self, problem: Problem, rows: int) -> Any:
-        """The model, with buffers for `rows` rows."""
-
-    @abstractmethod
-    def _choose_engine(self, problem: Problem) -> str:
-        """Which engine trains. It depends on nothing that may differ between calls that continue each other."""
-
-    @abstractmethod
-    def _batch_rows(self, problem: Problem, kind: str) -> int:
-        """Rows that are read at a time."""
-
-    @abstractmethod
-    def _make_engine(
-        self, kind: str, model: Any, batches: Batches, problem: Problem, c: float, horizon: int | None
-    ) -> Any:
-        """The engine; `horizon` is the number of steps of the whole run, None for a single iteration."""
-
-    @abstractmethod
-    def _iterations(self, problem: Problem, batches: Batches) -> int:
-        """`max_iter` as a number."""
-
-    @abstractmethod
-    def _work(self, problem: Problem, kind: str, rows: int, n_iter: int) -> tuple[float, float]:
-        """Floating-point operations of the largest matrix product of a run, and of all of them."""
-
-    @abstractmethod
-    def _publish(self, parameters: list[np.ndarray], x: Scaling, y: Scaling, store: Any) -> None:
-        """Set the coefficients, each passed through `store`."""
+    # Where the HTML representation links to: the documentation has no public address yet. Once it has one this is
+    # "https://ADDRESS/.../{estimator_module}.{estimator_name}.html", with both names filled in by scikit-learn.
+    _doc_link_module = "skrelu"
+    _doc_link_template = ""
 
     @abstractmethod
     def _evaluate(self, am: Any, X: Array, out: Array) -> None:
@@ -113,22 +71,39 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
         return self.n_outputs_
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
         """Fit the model.
 
         With ``warm_start=True`` training goes on where the last call ended, in the standardized coordinates of the
         first one. If it fails or is interrupted, the estimator stays as it was (a RandomState passed as `random_state`
-        has moved on).
+        has moved on). Callbacks that were set with `set_callbacks` are called for each iteration.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Training inputs. float32 and float64 are used as they are, anything else becomes float64. C-contiguous
-            arrays are not copied.
+            arrays are not copied. Frames of pandas, polars and pyarrow are taken, sparse matrices are not.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights, not all zero. A weight of k counts as k equal rows.
+        X_val : array-like of shape (n_val, n_features), default=None
+            Inputs of a validation set, whose loss after each iteration becomes `validation_loss_curve_`. From the array
+            library and device of X; converted to the dtype of X. A Pipeline transforms it as it does X with
+            ``transform_input=["X_val"]``.
+        y_val : array-like of shape (n_val,) or (n_val, n_outputs), default=None
+            Targets of the validation set; needed with `X_val`.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Non-negative weights of the rows of the validation set, not all zero.
 
         Returns
         -------
@@ -146,7 +121,8 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
             If `tol` is set and was not reached within `max_iter` iterations.
         """
         with self._unchanged_on_failure():
-            self._run(X, y, sample_weight, resume=self.warm_start, n_iter=None, method="fit")
+            held_out = X_val, y_val, sample_weight_val
+            self._run(X, y, sample_weight, held_out, resume=self.warm_start, n_iter=None, method="fit")
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -178,8 +154,13 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
             If training diverges; if the input is not valid, or has another number of features or outputs than before.
         """
         self._validate_params()  # the decorator skips it for a fitted estimator
+        if getattr(self, "early_stopping", False):
+            raise ValueError(
+                "partial_fit does not support early_stopping=True, whose validation set would be a part of each call's "
+                "rows. Set early_stopping=False."
+            )
         with self._unchanged_on_failure():
-            self._run(X, y, sample_weight, resume=True, n_iter=1, method="partial_fit")
+            self._run(X, y, sample_weight, (None, None, None), resume=True, n_iter=1, method="partial_fit")
         return self
 
     def predict(self, X: Any) -> Any:
@@ -196,13 +177,14 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
             Predictions with as many dimensions as the y of `fit`, in the wider dtype of X and the coefficients.
         """
         check_is_fitted(self)
+        refuse_lazy(X=X)
         check_fitted_namespace(X, self, self._coefficients, "predict")
-        X = validate_data(self, X, reset=False, dtype=list(namespace_of(X)[2]))
+        X = validate_data(self, X, reset=False, dtype=dtypes_for(X, namespace_of(X)[2]))
         am = select(X)
         dtype = am.xp.result_type(X.dtype, getattr(self, self._coefficients).dtype)
-        out = am.empty((X.shape[0], self.n_outputs_), dtype)
-        rows = max(1, _PREDICT_BLOCK // self._width)
-        with np.errstate(over="ignore", invalid="ignore"):  # a prediction beyond the range of floats is infinite
+        rows = max(1, am.block_scale * _PREDICT_BLOCK // self._width)
+        with am.session(), np.errstate(over="ignore", invalid="ignore"):  # what is beyond floats is infinite
+            out = am.empty((X.shape[0], self.n_outputs_), dtype)
             for block in blocks_of(X.shape[0], rows):
                 self._evaluate(am, X[block, ...], out[block, ...])
         return am.reshape(out, (X.shape[0],)) if self._state["y_ndim"] == 1 else out
@@ -228,141 +210,69 @@ class GradientRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, metacla
             self.__dict__.update(before)
             raise
 
-    def _validate(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, method: str) -> Problem:
-        if not reset:
+    @with_callbacks  # inside of what puts the estimator back, which would take from the callbacks what ends them
+    def _run(
+        self, X: Any, y: Any, sample_weight: Any, held_out: Any, *, resume: bool, n_iter: int | None, method: str
+    ) -> None:
+        """One training run, from validation to fitted attributes; `n_iter` iterations if given."""
+        resume = resume and hasattr(self, "_state")
+        problem = self._validate(X, y, sample_weight, reset=not resume, method=method)
+        validation = self._validate_held_out(held_out, X, problem)
+        if resume:
+            check_resumable(self._state, self, problem)
+            seed = self._state["seed"]
+        else:
+            rng = check_random_state(self.random_state)
+            drawn, seed = self._draw(rng, problem.n_features, problem.n_outputs), self._draw_seed(rng)
+        if validation is None and n_iter is None and getattr(self, "early_stopping", False):
+            problem, validation = hold_out(problem, self.validation_fraction, seed)
+        if not resume:
+            self._start(problem, method, drawn, seed)
+        self._train(problem, validation, n_iter, X, y, sample_weight)
+
+    def _validate(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, method: str, dtype: Any = None) -> Problem:
+        """The problem of the rows; `dtype` is that of X for the rows of a validation set, None for others."""
+        refuse_lazy(X=X, y=y, sample_weight=sample_weight)
+        if not reset and dtype is None:
             check_fitted_namespace(X, self, self._coefficients, method)
         xp, device, float_dtypes = namespace_of(X)
         y, sample_weight = follow(y, sample_weight, xp=xp, device=device)
         X, y = validate_data(
-            self, X, y, reset=reset, dtype=list(float_dtypes), order="C", multi_output=True, y_numeric=True
+            self,
+            X,
+            y,
+            reset=reset,
+            dtype=dtypes_for(X, float_dtypes) if dtype is None else dtype,
+            order="C",
+            multi_output=True,
+            y_numeric=True,
         )
         if issparse(y):
             raise TypeError("Sparse y is not supported, dense data is required: pass y.toarray().")
-        am = select(X)
+        home = select(X)
+        am = trainer(home, self.array_module)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=float_dtypes[0], ensure_non_negative=True)
-            sample_weight = np.asarray(am.to_numpy(sample_weight), dtype=np.float64)
+            sample_weight = np.asarray(home.to_numpy(sample_weight), dtype=np.float64)
         dtype = np.dtype(np.float32 if X.dtype == xp.float32 else np.float64)
-        return Problem(am, X, am.to_numpy(y), sample_weight, dtype)
+        return Problem(am, home, X, home.to_numpy(y), sample_weight, dtype)
 
-    def _run(self, X: Any, y: Any, sample_weight: Any, *, resume: bool, n_iter: int | None, method: str) -> None:
-        """One training run, from validation to fitted attributes; `n_iter` iterations if given."""
-        resume = resume and hasattr(self, "_state")
-        problem = self._validate(X, y, sample_weight, reset=not resume, method=method)
-        if resume:
-            check_resumable(self._state, self, problem)
-        else:
-            self._start(problem, method)
-        with np.errstate(all="ignore"):  # what overflows ends as a loss that is not finite, and is reported
-            kind = self._choose_engine(problem)
-            if n_iter is None or kind not in SHORTCUTS:
-                engine = self._assemble(kind, problem, n_iter)
-            else:
-                # A single iteration pays for a shortcut only where it goes on from one, on the same rows.
-                engine = self._assemble(kind, problem, n_iter) if kind == self._state["kind"] else None
-                if engine is None or not engine.recognizes(self._state["engine"]):
-                    kind = "plain"
-                    engine = self._assemble(kind, problem, n_iter)
-            self._train(engine, problem, kind, n_iter)
-        parameters = [problem.am.to_numpy(view) for view in engine.model.views(engine.model.theta)]
-        x, y_scaling = Scaling(*self._state["x_scaling"]), Scaling(*self._state["y_scaling"])
-        self._publish(parameters, x, y_scaling, problem.stored)
-
-    def _start(self, problem: Problem, method: str) -> None:
-        """Draw the model and make the state of training."""
-        x, y = problem.measure(center=self.fit_intercept) if self.standardize else problem.unscaled()
-        if method == "partial_fit" and x.constant.all():
+    def _validate_held_out(self, given: tuple[Any, Any, Any], X_train: Any, problem: Problem) -> Problem | None:
+        """The problem of the validation set, if one was given."""
+        X, y, sample_weight = given
+        parameters = ("X_val", "y_val", "sample_weight_val")
+        names = [name for name, value in zip(parameters, given, strict=True) if value is not None]
+        if not names:
+            return None
+        for missing in [name for name in parameters[:2] if name not in names]:
+            raise ValueError(f"{' and '.join(names)} given without {missing}: a validation set needs X_val and y_val.")
+        if namespace_of(X)[:2] != namespace_of(X_train)[:2]:
             raise ValueError(
-                "The first call of partial_fit takes the scale of X from its rows, and no feature varies in these "
-                f"{problem.n_samples}. Pass more rows, or use standardize=False."
+                "X_val must be from the same array library and device as X: got "
+                f"{type(X).__name__} and {type(X_train).__name__}."
             )
-        rng = check_random_state(self.random_state)
-        drawn = self._draw(rng, problem.n_features, problem.n_outputs)
-        # What does not vary starts, and so stays, at zero: a constant feature has no effect, a constant output is its
-        # mean. (Without any that varies the weights are left for a later call on other rows.)
-        if not x.constant.all():
-            drawn[0][: problem.n_features][x.constant] = 0.0
-        for a in drawn[1:] or drawn:
-            if a.size:
-                a[..., y.constant] = 0.0
-        self.n_outputs_ = problem.n_outputs
-        self.loss_curve_: list[float] = []
-        self._state = new_state(self, problem, x, y, drawn, self._draw_seed(rng))
-
-    def _assemble(self, kind: str, problem: Problem, n_iter: int | None) -> Any:
-        """The engine with model and data, its rate set and its state restored."""
-        state = self._state
-        c = 1.0 if self.reduction == "mean" else 2.0 * problem.total_weight
-        scalings = Scaling(*state["x_scaling"]), Scaling(*state["y_scaling"])
-        batches = problem.batches(*scalings, ones=self.fit_intercept, rows=self._batch_rows(problem, kind))
-        model = self._make_model(problem, batches.rows)
-        for view, value in zip(model.views(model.theta), state["parameters"], strict=True):
-            view[...] = value
-        horizon = self._iterations(problem, batches) * batches.per_epoch if n_iter is None else None
-        engine = self._make_engine(kind, model, batches, problem, c, horizon)
-        continues = state["engine"]["name"] == engine.name
-        engine.rate = self._rate(engine, state["auto_rate"] if continues else None)
-        if continues:
-            engine.restore(state["engine"])
-        return engine
-
-    def _rate(self, engine: Any, earlier: dict[str, Any] | None) -> float:
-        """The learning rate; "auto" keeps that of an earlier run of the same objective, whose unit is 1 / c."""
-        if self.learning_rate != "auto":
-            return float(self.learning_rate)
-        if earlier is None or (earlier["alpha"], earlier["reduction"]) != (self.alpha, self.reduction):
-            return engine.default_rate(self._curvature_rtol)
-        return earlier["rate"] if engine.c == earlier["c"] else earlier["rate"] * earlier["c"] / engine.c
-
-    def _train(self, engine: Any, problem: Problem, kind: str, n_iter: int | None) -> None:
-        """Train the engine's model; set the state, and the attributes that tell how it went."""
-        model, batches = engine.model, engine.batches
-        max_iter = n_iter or self._iterations(problem, batches)
-        tol = self.tol if n_iter is None else None
-        patience, verbose = int(getattr(self, "n_iter_no_change", 1)), int(self.verbose)
-        initial, loss_curve = model.theta * 1.0, list(self.loss_curve_)
-        with blas_threads(*self._work(problem, kind, batches.rows, max_iter)):
-            status = train(engine, loss_curve, max_iter=max_iter, tol=tol, n_iter_no_change=patience, verbose=verbose)
-            engine.finish()
-        if status == "diverged" or not model.am.is_finite(model.theta):
-            model.theta[...] = initial
-            raise ValueError(self._divergence_message(engine, len(loss_curve) - 1))
-        if status == "max_iter" and tol is not None:
-            warnings.warn(
-                f"{type(self).__name__} did not reach tol={tol} within max_iter={max_iter} iterations: the loss of the "
-                f"last one is {loss_curve[-1]:.3g}. Increase max_iter or tol, or set tol=None to ask for no tolerance.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
-        self.loss_curve_ = loss_curve
-        self.n_iter_ = len(loss_curve)
-        self.learning_rate_ = engine.rate
-        strength = float(engine.penalty.strength)
-        self.alpha_ = strength * problem.total_weight if self.alpha == "auto" else float(self.alpha)
-        auto_rate = {"rate": engine.rate, "c": engine.c, "alpha": self.alpha, "reduction": self.reduction}
-        self._state = self._state | {
-            "parameters": list(model.views(model.theta)),
-            "epoch": engine.epoch,
-            "engine": engine.state(),
-            "kind": kind,
-            "auto_rate": auto_rate if self.learning_rate == "auto" else None,
-        }
-
-    def _penalty(self, model: Any, problem: Problem, c: float) -> Penalty:
-        """The L2 term with a fixed alpha; "auto" is none."""
-        alpha = 0.0 if self.alpha == "auto" else float(self.alpha)
-        return Penalty(model, fixed=alpha / problem.total_weight, c=c, total_weight=problem.total_weight)
-
-    def _divergence_message(self, engine: Any, iteration: int) -> str:
-        message = (
-            f"{type(self).__name__} diverged: the loss is not finite at iteration {iteration} with "
-            f"learning_rate={engine.rate:.6g}. "
-        )
-        curvature = engine.curvature(0.01) if engine.name == "gd" else np.inf
-        alternative = "such as " if self.learning_rate == "auto" else "or 'auto' for "
-        if np.isfinite(curvature) and engine.rate * curvature > 1.0:
-            return message + (
-                f"Gradient descent is stable up to about 2/L = {2.0 / curvature:.3g} at the weights it started from: "
-                f"choose a smaller learning_rate, {alternative}1/L = {1.0 / curvature:.3g}."
-            )
-        return message + f"Choose a smaller learning_rate. {SCALE_REMEDY}"
+        with naming_the_validation_set():
+            held_out = self._validate(X, y, sample_weight, reset=False, method="fit", dtype=problem.X.dtype)
+        if held_out.n_outputs != problem.n_outputs:
+            raise ValueError(f"y_val has {held_out.n_outputs} outputs, and y has {problem.n_outputs}.")
+        return held_out

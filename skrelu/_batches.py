@@ -53,7 +53,7 @@ class Batches:
             if scaling.shift.any():
                 self._shift = am.from_numpy(scaling.shift, X.dtype)
             self._inverse_scale = am.from_numpy(1.0 / scaling.scale, X.dtype)
-        # One buffer holds X, the ones, y and the weights side by side.
+        # A buffer holds X, the ones, y and the weights side by side, where that saves passes.
         self._n_inputs = self._n_features + ones
         self._n_columns = self._n_inputs + y.shape[1] + (weights is not None)
         self._buffer = self._new_buffer(self.rows)
@@ -61,14 +61,14 @@ class Batches:
         self._stage, self._y_stage = (
             am.empty((min(self.rows, max(1, _STAGE_NUMBERS // a.shape[1])), a.shape[1]), X.dtype) for a in (X, y)
         )
-        self._kept: Array = None
+        self._kept: list[Array] | None = None
         self._whole: Batch | None = None
         if self.rows == self.n_samples:
             self._whole = self._read(slice(0, self.n_samples), self._buffer)
-        elif self.n_samples * self._n_columns <= _KEPT_NUMBERS:
+        elif self.n_samples * self._n_columns <= _KEPT_NUMBERS and not am.takes_in_one_pass:
             self._kept = self._new_buffer(self.n_samples)
             for block in blocks_of(self.n_samples, self.rows):
-                self._read(block, self._kept[block, ...])
+                self._read(block, _rows_of(self._kept, block))
 
     @property
     def per_epoch(self) -> int:
@@ -82,9 +82,9 @@ class Batches:
             return
         for rows in blocks_of(self.n_samples, self.rows):
             if self._kept is not None:
-                yield self._columns(self._kept[rows, ...])
+                yield self._columns(_rows_of(self._kept, rows))
             else:
-                yield self._read(rows, self._buffer[: rows.stop - rows.start, ...])
+                yield self._read(rows, _rows_of(self._buffer, slice(0, rows.stop - rows.start)))
 
     def shuffled(self, seed: int, epoch: int) -> Iterator[Batch]:
         """The same in an order that depends on (seed, epoch) alone; in order when one batch holds all rows."""
@@ -98,25 +98,29 @@ class Batches:
         buffer, batch = self._buffer, self._columns(self._buffer)
         for rows in blocks_of(self.n_samples, self.rows):
             if rows.stop - rows.start < self.rows:
-                buffer = self._buffer[: rows.stop - rows.start, ...]
+                buffer = _rows_of(self._buffer, slice(0, rows.stop - rows.start))
                 batch = self._columns(buffer)
             if self._kept is not None:
-                self.am.take_rows(self._kept, order[rows], None, None, stage=buffer, out=buffer)
+                self.am.take_rows(self._kept[0], order[rows], None, None, stage=buffer[0], out=buffer[0])
                 yield batch
             else:
                 yield self._read(order[rows], buffer)
 
-    def _new_buffer(self, rows: int) -> Array:
-        buffer = self.am.empty((rows, self._n_columns), self._X.dtype)
-        buffer[:, self._n_features : self._n_inputs] = 1.0
+    def _new_buffer(self, rows: int) -> list[Array]:
+        """One array for all columns, or one for X with the ones and one for the others."""
+        n_inputs, n_columns = self._n_inputs, self._n_columns
+        widths = (n_inputs, n_columns - n_inputs) if self.am.takes_in_one_pass else (n_columns,)
+        buffer = [self.am.empty((rows, width), self._X.dtype) for width in widths]
+        buffer[0][:, self._n_features : n_inputs] = 1.0
         return buffer
 
-    def _columns(self, buffer: Array) -> Batch:
+    def _columns(self, buffer: list[Array]) -> Batch:
         n_inputs, m = self._n_inputs, self._y.shape[1]
-        X, y = buffer[:, :n_inputs], buffer[:, n_inputs : n_inputs + m]
-        return X, y, None if self._weights is None else buffer[:, n_inputs + m :]
+        X, others = buffer[0][:, :n_inputs], buffer[-1]
+        start = n_inputs if len(buffer) == 1 else 0
+        return X, others[:, start : start + m], None if self._weights is None else others[:, start + m :]
 
-    def _read(self, rows: Any, buffer: Array) -> Batch:
+    def _read(self, rows: Any, buffer: list[Array]) -> Batch:
         """Standardize rows of X into `buffer`, with y and weights beside them."""
         take = self.am.take_rows
         X, y, s = self._columns(buffer)
@@ -125,3 +129,7 @@ class Batches:
         if self._weights is not None:
             take(self._weights, rows, None, None, stage=self._y_stage[:, :1], out=s)
         return X, y, s
+
+
+def _rows_of(buffer: list[Array], rows: slice) -> list[Array]:
+    return [a[rows, ...] for a in buffer]

@@ -20,12 +20,14 @@ With more columns than rows and no penalty the same is done with the eigenvector
 R R^T, R = sqrt(c s / n) X: the scaled residual R theta - sqrt(c s / n) y is multiplied by (1 - eta l)^t in each mode,
 and theta_t = theta_0 - R^T U phi_t(l) U^T (residual at the start).
 
-Everything is NumPy in float64, whatever the precision of X: what is decomposed is small.
+Everything is in float64, whatever the precision of X. Products over rows, or with R, are carried out where X lives if
+that is NumPy or CuPy; what is decomposed is small, and is NumPy's.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -35,6 +37,8 @@ from skrelu._batches import Batches
 from skrelu._fingerprint import fingerprint
 from skrelu._plain import Penalty, stable_rate
 
+Array = Any
+
 _CHUNK = 2**16  # numbers in the arrays of modes by iterations
 _HUGE = np.finfo(np.float64).max
 _SETTLES = 1e-8  # modes that contract by more than this in an iteration are expanded around their limit
@@ -43,12 +47,13 @@ _SETTLES = 1e-8  # modes that contract by more than this in an iteration are exp
 class ClosedForm:
     """Engine that knows every iterate of gradient descent on a `LinearModel`."""
 
-    name, can_go_back = "gd", True
+    name, can_go_back, has_schedule = "gd", True, False
 
     def __init__(self, model: Any, batches: Batches, penalty: Penalty, *, c: float, epoch: int, wide: bool) -> None:
         self.model, self.batches, self.penalty = model, batches, penalty
         self.c, self.epoch, self.rate = c, epoch, 0.0
-        self._origin, self._t = _float64(model, model.theta).reshape(model.shape).copy(), 0
+        self._am = am = model.am
+        self._origin, self._t = np.array(am.to_numpy(model.theta), dtype=np.float64).reshape(model.shape), 0
         self._R: Any = None  # for wide data, with self._y
         self._gather(wide)
         self._prepared = False
@@ -101,19 +106,46 @@ class ClosedForm:
         theta = self._origin - self._expand(_phi(self._values, self.rate, self._t)[:, None] * self._start_modes())
         self.model.theta[...] = self.model.am.from_numpy(theta.reshape(-1), self.model.theta.dtype)
 
+    def evaluator(self, model: Any, batches: Batches, c: float) -> Callable[[], float]:
+        """What computes the loss of the current iterate on other rows, at a cost that does not grow with them.
+
+        With R and y those rows and their targets, times sqrt(c s / n), the residual R theta_t - y is
+        (R theta_0 - y) - (R V) phi_t(l) V^T g. From the QR decomposition of [R y] at most p + m rows are kept: the
+        length of a residual, a combination of its columns, does not change.
+        """
+        p = self.model.shape[0]
+        kept: np.ndarray = np.zeros((0, sum(self.model.shape)))
+        for block in _scaled_rows(self._am, batches, c):
+            kept = np.concatenate([kept, np.concatenate([self._am.to_numpy(a) for a in block], axis=1)])
+            if kept.shape[0] > kept.shape[1]:
+                kept = np.asarray(np.linalg.qr(kept, mode="r"))
+        R, modes = kept[:, :p], self._start_modes()
+        residual = R @ self._origin - kept[:, p:]
+        if self._R is not None:
+            R = self._am.to_numpy(self._am.to_float64(R) @ self._R.T)
+        R_modes = R @ self._vectors
+
+        def evaluate() -> float:
+            e = residual - R_modes @ (_phi(self._values, self.rate, self._t)[:, None] * modes)
+            return 0.5 * float(np.vdot(e, e))
+
+        return evaluate
+
     def _gather(self, wide: bool) -> None:
         """The Hessian, or the Gram matrix of wide data, from one pass over the rows."""
-        columns = self.model.shape[0]
-        self._y_square = 0.0
+        am, columns = self._am, self.model.shape[0]
         if wide:
             self._R, self._y = next(self._rows())
-            self._hessian, self._moment = self._R @ self._R.T, self._R.T @ self._y
+            self._hessian = am.to_numpy(self._R @ self._R.T)
         else:
-            self._hessian, self._moment = np.zeros((columns, columns)), np.zeros(self.model.shape)
+            hessian, moment, y_square = (
+                am.to_float64(np.zeros(shape)) for shape in ((columns, columns), self.model.shape, ())
+            )
             for R, y in self._rows():
-                self._hessian += R.T @ R
-                self._moment += R.T @ y
-                self._y_square += float(np.vdot(y, y))
+                hessian += R.T @ R
+                moment += R.T @ y
+                y_square += (y * y).sum()
+            self._hessian, self._moment, self._y_square = (am.to_numpy(a) for a in (hessian, moment, y_square))
         self._penalized = np.full(len(self._hessian), 0.0 if wide else float(self.penalty.strength))
         self._penalized[self.model.weights.stop // self.model.n_outputs :] = 0.0  # the intercept
 
@@ -137,24 +169,19 @@ class ClosedForm:
     def _vectors(self) -> np.ndarray:
         return self._eigen[1]
 
-    def _rows(self) -> Any:
-        """Blocks of R = sqrt(c s / n) X and of y with the same factor, in float64."""
-        for X, y, s in self.batches.in_order():
-            factor: Any = math.sqrt(self.c / self.batches.n_samples)
-            if s is not None:
-                factor = factor * np.sqrt(_float64(self.model, s))
-            yield _float64(self.model, X) * factor, _float64(self.model, y) * factor
+    def _rows(self) -> Iterator[tuple[Array, Array]]:
+        return _scaled_rows(self._am, self.batches, self.c)
 
     def _start_modes(self) -> np.ndarray:
         """V^T g, or U^T residual for wide data, at the origin."""
         if self._R is not None:
-            return self._vectors.T @ (self._R @ self._origin - self._y)
+            return self._vectors.T @ self._am.to_numpy(self._R @ self._am.to_float64(self._origin) - self._y)
         gradient = self._hessian @ self._origin + self._penalized[:, None] * self._origin - self._moment
         return self._vectors.T @ gradient
 
     def _expand(self, modes: np.ndarray) -> np.ndarray:
         theta = self._vectors @ modes
-        return theta if self._R is None else self._R.T @ theta
+        return theta if self._R is None else self._am.to_numpy(self._R.T @ self._am.to_float64(theta))
 
     def _prepare(self) -> None:
         """The coefficients of the losses."""
@@ -198,12 +225,13 @@ class ClosedForm:
 
     def _loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Loss without penalty and its gradient, from the rows."""
-        loss, gradient = 0.0, np.zeros_like(theta)
+        am = self._am
+        point, square, gradient = (am.to_float64(a) for a in (theta, np.zeros(()), np.zeros_like(theta)))
         for R, y in self._rows():
-            e = R @ theta - y
-            loss += 0.5 * float(np.vdot(e, e))
+            e = R @ point - y
+            square += (e * e).sum()
             gradient += R.T @ e
-        return loss, gradient
+        return 0.5 * float(am.to_numpy(square)), am.to_numpy(gradient)
 
     def _problem(self) -> list[Any]:
         """Names the problem: two runs with the same are the same run."""
@@ -211,12 +239,18 @@ class ClosedForm:
 
     @cached_property
     def _data(self) -> str:
-        data = (self._hessian, self._moment, self._y_square) if self._R is None else (self._R, self._y)
-        return fingerprint(*data, self._penalized)
+        if self._R is None:
+            return fingerprint(self._hessian, self._moment, self._y_square, self._penalized)
+        return fingerprint(self._am.to_numpy(self._R), self._am.to_numpy(self._y), self._penalized)
 
 
-def _float64(model: Any, a: Any) -> np.ndarray:
-    return np.asarray(model.am.to_numpy(a), dtype=np.float64)
+def _scaled_rows(am: Any, batches: Batches, c: float) -> Iterator[tuple[Array, Array]]:
+    """Blocks of R = sqrt(c s / n) X and of y with the same factor, in float64."""
+    for X, y, s in batches.in_order():
+        factor: Any = math.sqrt(c / batches.n_samples)
+        if s is not None:
+            factor = am.to_float64(s) ** 0.5 * factor
+        yield am.to_float64(X) * factor, am.to_float64(y) * factor
 
 
 def _power(values: np.ndarray, rate: float, t: Any) -> np.ndarray:

@@ -63,6 +63,10 @@ class LinearGDRegressor(GradientRegressor):
     precompute : "auto" or bool, default="auto"
         Whether to compute all iterates at once from an eigendecomposition instead of iterating. "auto" does where it
         costs less; False always iterates. The results agree to rounding.
+    array_module : {"auto", "cupy"}, default="auto"
+        Which array library trains. "auto" is that of X. "cupy" trains on an NVIDIA GPU through CuPy, whatever the
+        library of X; what is fitted and predicted is of that of X, so that a model of NumPy arrays works on machines
+        without a GPU, too.
     random_state : int, RandomState instance or None, default=None
         For the initial weights.
     verbose : int, default=0
@@ -76,6 +80,10 @@ class LinearGDRegressor(GradientRegressor):
         Intercept; a float if y was 1-D.
     loss_curve_ : list of float
         Loss without penalty before the update of each iteration, of all calls that continued each other.
+    validation_loss_curve_ : list of float or None
+        The same function of the validation set after each iteration, with the weights that a fit of so many iterations
+        gives: in the units of `loss_curve_` (with ``reduction="sum"``, a sum over the rows of the validation set), inf
+        if it is not finite, NaN for iterations of calls without a validation set. None if no call had one.
     best_loss_ : float
         The smallest of `loss_curve_`.
     n_iter_ : int
@@ -101,7 +109,13 @@ class LinearGDRegressor(GradientRegressor):
     An iteration costs about 4 n d m floating-point operations for n rows, d features and m outputs. Beyond X, memory
     holds one block of rows, y and the parameters. With `precompute`, all iterations together cost about
     2 n p q + 25 q^3 for p = d + 1 and q = min(n, p), and memory holds a few matrices of side q and, for n < p, two
-    copies of X in float64.
+    copies of X in float64. The loss of a validation set of n_val rows then costs about 2 n_val (p + m)^2 once, and
+    2 p q m in each iteration.
+
+    Callbacks of scikit-learn (`set_callbacks`) have a task for each iteration of `fit`, and none in `partial_fit`, as
+    in scikit-learn. Where `precompute` knows all iterates, the tasks follow each other with the loss and, for a
+    callback that asks for the fitted estimator, the weights of each by the formula. A callback that asks to stop ends
+    training after the iteration.
 
     References
     ----------
@@ -143,6 +157,7 @@ class LinearGDRegressor(GradientRegressor):
         tol: float | None = None,
         warm_start: bool = False,
         precompute: Any = "auto",
+        array_module: str = "auto",
         random_state: Any = None,
         verbose: Any = 0,
     ):
@@ -156,6 +171,7 @@ class LinearGDRegressor(GradientRegressor):
         self.tol = tol
         self.warm_start = warm_start
         self.precompute = precompute
+        self.array_module = array_module
         self.random_state = random_state
         self.verbose = verbose
 
@@ -169,7 +185,8 @@ class LinearGDRegressor(GradientRegressor):
         return [np.concatenate([draw(shape) for shape in shapes])]
 
     def _make_model(self, problem: Problem, rows: int) -> LinearModel:
-        return LinearModel(problem.am, problem.n_features, problem.n_outputs, self.fit_intercept, rows, problem.X.dtype)
+        d, m, dtype = problem.n_features, problem.n_outputs, problem.training_X.dtype
+        return LinearModel(problem.am, d, m, self.fit_intercept, rows, dtype)
 
     def _choose_engine(self, problem: Problem) -> str:
         if self.precompute != "auto" and not self.precompute:
@@ -177,7 +194,11 @@ class LinearGDRegressor(GradientRegressor):
         return closed_form_kind(problem, self.fit_intercept, self.alpha > 0.0, forced=self.precompute != "auto")
 
     def _batch_rows(self, problem: Problem, kind: str) -> int:
-        return problem.n_samples if kind == "wide" else max(256, 2**17 // (problem.n_features + problem.n_outputs))
+        return (
+            problem.n_samples
+            if kind == "wide"
+            else max(256, problem.am.block_scale * 2**17 // (problem.n_features + problem.n_outputs))
+        )
 
     def _make_engine(
         self, kind: str, model: Any, batches: Batches, problem: Problem, c: float, horizon: int | None
@@ -196,16 +217,15 @@ class LinearGDRegressor(GradientRegressor):
             return math.inf, math.inf
         return 2.0 * rows * p * m, 4.0 * problem.n_samples * p * m * n_iter
 
-    def _publish(self, parameters: list[np.ndarray], x: Scaling, y: Scaling, store: Any) -> None:
+    def _published(self, parameters: list[np.ndarray], x: Scaling, y: Scaling, store: Any) -> dict[str, Any]:
         (W,) = parameters
         d = x.scale.shape[0]
         W, b = fold_inputs(W[:d], W[d] if self.fit_intercept else np.zeros(W.shape[1]), x)
         W, b = fold_outputs(W, b, y)
         if self._state["y_ndim"] == 1:
             store(b)  # for its check of the range
-            self.coef_, self.intercept_ = store(W[:, 0]), float(b[0])
-        else:
-            self.coef_, self.intercept_ = store(W.T), store(b)
+            return {"coef_": store(W[:, 0]), "intercept_": float(b[0])}
+        return {"coef_": store(W.T), "intercept_": store(b)}
 
     def _evaluate(self, am: Any, X: Array, out: Array) -> None:
         am.matmul(X, am.reshape(self.coef_, (self.n_outputs_, -1)).T, out=out)

@@ -72,9 +72,7 @@ class _Model:
 
     def loss(self, F: Array, y: Array, s: Array | None, c: float) -> tuple[Any, Array]:
         """Loss of the predictions F and its gradient D; overwrites F."""
-        self.am.residual(F, y, out=F)
-        self.am.weigh(F, s, c / y.shape[0], out=self._D)
-        return 0.5 * self.am.dot(F, self._D, stage=self._stage), self._D
+        return self.am.squared_loss(F, y, s, c / y.shape[0], stage=self._stage, out=self._D), self._D
 
     def curvature_product(self, X: Array, s: Array | None, c: float, direction: Array) -> Any:
         """Gauss-Newton matrix of the batch times `direction`, written to `gradient`; returns the quadratic form / 2.
@@ -87,7 +85,7 @@ class _Model:
         J_v = self.forward_derivative(X, direction)
         self.am.weigh(J_v, s, c / X.shape[0], out=self._D)
         self.backward(X, self._D)
-        return 0.5 * self.am.dot(J_v, self._D, stage=self._stage)
+        return self.am.dot(J_v, self._D, 0.5, stage=self._stage)
 
 
 class TwoLayerNetwork(_Model):

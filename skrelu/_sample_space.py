@@ -19,7 +19,7 @@ end.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -27,7 +27,7 @@ from skrelu._batches import Batches
 from skrelu._fingerprint import fingerprint
 from skrelu._network import TwoLayerNetwork
 from skrelu._optimizers import GradientDescent
-from skrelu._plain import Penalty, penalized_curvature, stable_rate
+from skrelu._plain import Penalty, iterate, penalized_curvature, stable_rate
 from skrelu._spectrum import largest_eigenvalue
 
 Array = Any
@@ -36,7 +36,7 @@ Array = Any
 class SampleSpace:
     """Engine for gradient descent on a `TwoLayerNetwork` with all rows in one batch."""
 
-    name, can_go_back = "gd", False
+    name, can_go_back, has_schedule = "gd", False, False
 
     def __init__(
         self, model: TwoLayerNetwork, batches: Batches, penalty: Penalty, *, c: float, epoch: int, momentum: float
@@ -60,13 +60,15 @@ class SampleSpace:
         self._Z, self._A = am.empty((n, h), dtype), am.zeros((n, h), dtype)
         self._Q, self._P = (am.zeros((n if self._has_velocity else 0, h), dtype) for _ in range(2))
         am.matmul(self._X, model.W1, out=self._Z)
+        self._mark: Any = None
 
     _arrays = ("_W1_start", "_U_start", "_b1", "_b1_velocity", "_Z", "_A", "_Q", "_P")
     _numbers = ("_a", "_k", "_p", "_q")
 
     def state(self) -> dict[str, Any]:
-        stored = {name: getattr(self, name) for name in (*self._arrays, *self._numbers)}
-        moments = [self._velocity()] if self._momentum else []
+        stored: dict[str, Any] = {name: self._am.to_numpy(getattr(self, name)) for name in self._arrays}
+        stored |= {name: getattr(self, name) for name in self._numbers}
+        moments = [self._am.to_numpy(self._velocity())] if self._momentum else []
         stored["problem"] = self._problem()
         return {"name": "gd", "moments": moments, "step_count": self.epoch, "sample_space": stored}
 
@@ -76,13 +78,13 @@ class SampleSpace:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on exactly where an earlier run on the same problem ended; else from its parameters and velocity."""
-        moments = state["moments"] if self._momentum else []
+        moments = [self._am.from_numpy(a, None) for a in state["moments"]] if self._momentum else []
         for velocity in moments:
             self._optimizer.moments[0][...] = velocity[self.model.outer]
         if self.recognizes(state):
             stored = state["sample_space"]
             for name in self._arrays:
-                setattr(self, name, _copy(stored[name]))
+                setattr(self, name, self._am.from_numpy(stored[name], None))
             for name in self._numbers:
                 setattr(self, name, stored[name])
             return
@@ -94,23 +96,25 @@ class SampleSpace:
     def advance(self, n_iter: int) -> list[float]:
         am, model = self._am, self.model
         theta, gradient = model.theta[model.outer], model.gradient[model.outer]
-        rate_times_G = self._G * self.rate
-        losses: list[float] = []
-        for _ in range(n_iter):
+
+        def iteration() -> Any:
             loss, D = model.loss(model.forward_outer(self._Z), self._y, self._s, self.c)
-            losses.append(float(loss))
-            if not math.isfinite(losses[-1]):
-                break
             dZ = model.backward_outer(D)
             if self._has_velocity:
                 self._advance_with_velocity(dZ)
             else:
-                am.matmul(rate_times_G, dZ, out=self._stage)
+                am.matmul(self._rate_times_G, dZ, out=self._stage)
                 am.residual(self._Z, self._stage, out=self._Z)
                 am.add(self._A, dZ)  # times -rate, in `finish`
             self._optimizer.step(theta, gradient, self.rate)
             self.epoch += 1
-        return losses
+            return loss
+
+        return iterate(am, iteration, n_iter)
+
+    @cached_property
+    def _rate_times_G(self) -> Array:
+        return self._G * self.rate
 
     def _advance_with_velocity(self, dZ: Array) -> None:
         am, mu, stage, strength = self._am, self._momentum, self._stage, self._lambda
@@ -132,10 +136,77 @@ class SampleSpace:
         self._p, self._q = mu * self._p + strength * self._a, mu * self._q + strength * self._k
         self._a, self._k = self._a - self.rate * self._p, self._k - self.rate * self._q
 
+    @property
+    def _factor(self) -> float:
+        """Of X^T A in W1."""
+        return 1.0 if self._has_velocity else -self.rate
+
+    @property
+    def _tracks_intercept(self) -> bool:
+        return bool(self._lambda) and self.model.fit_intercept
+
     def finish(self) -> None:
         """Put W1 together in the model."""
-        factor = 1.0 if self._has_velocity else -self.rate
-        self._in_span(self._a, self._k, self._A, factor, self._b1, out=self.model.W1)
+        self._in_span(self._a, self._k, self._A, self._factor, self._b1, out=self.model.W1)
+
+    def mark(self) -> None:
+        """Keep a copy of the current iterate; W1 is not put together."""
+        current = (self._A, self._b1, self.model.theta[self.model.outer])
+        if self._mark is None:
+            self._mark = [_copy(a) for a in current]
+        for a, kept in zip(current, self._mark, strict=True):
+            self._am.multiply(a, 1.0, out=kept)
+        self._marked_numbers = self._a, self._k
+
+    def marked(self) -> Array:
+        """The flat vector of the iterate that was marked last."""
+        A, b1, outer = self._mark
+        flat = self._am.zeros(self.model.theta.shape, self.model.theta.dtype)
+        flat[self.model.outer] = outer
+        self._in_span(*self._marked_numbers, A, self._factor, b1, out=self.model.views(flat)[0])
+        return flat
+
+    def evaluator(self, model: TwoLayerNetwork, batches: Batches, c: float) -> Callable[[], float]:
+        """What computes the loss of the current iterate on other rows X'; `model` has buffers for their batches.
+
+        X' W1 = a X' W1_0 + k X' U_0 + (X' X^T) A, whose products are computed once.
+        """
+        am, inputs = self._am, slice(0, self._X.shape[1] - self._tracks_intercept)
+
+        def product(A: Array, B: Array) -> Array:
+            out = am.empty((A.shape[0], B.shape[1]), B.dtype)
+            am.matmul(A, B, out=out)
+            return out
+
+        starts = [self._W1_start, self._U_start] if self._has_velocity else [self._W1_start]
+        parts = [
+            (
+                product(X[:, inputs], self._X[:, inputs].T),
+                [product(X[:, inputs], start[inputs, ...]) for start in starts],
+                _copy(y),
+                None if s is None else _copy(s),
+            )
+            for X, y, s in batches.in_order()
+        ]
+        Z_buffer, stage_buffer = (am.empty((batches.rows, self.model.shape[1]), model.theta.dtype) for _ in range(2))
+
+        def evaluate() -> float:
+            model.theta[model.outer] = self.model.theta[model.outer]
+            total = am.scalar(0.0)
+            for K, Z_starts, y, s in parts:
+                n_rows = y.shape[0]
+                Z, stage = Z_buffer[:n_rows, ...], stage_buffer[:n_rows, ...]
+                am.matmul(K, self._A, out=Z)
+                am.multiply(Z, self._factor, out=Z)
+                for coefficient, Z_start in zip((self._a, self._k), Z_starts, strict=False):
+                    am.add_scaled(Z_start, coefficient, stage=stage, out=Z)
+                if self._tracks_intercept:
+                    am.add(Z, self._b1)
+                loss, _ = model.loss(model.forward_outer(Z), y, s, c)
+                total = am.add_product(total, loss, n_rows / batches.n_samples)
+            return am.to_floats([total])[0]
+
+        return evaluate
 
     def _velocity(self) -> Array:
         velocity = self._am.zeros(self.model.theta.shape, self.model.theta.dtype)
@@ -151,7 +222,7 @@ class SampleSpace:
         for coefficient, start in ((a, self._W1_start), (k, self._U_start)):
             if coefficient != 0.0:
                 am.add(out, start if coefficient == 1.0 else coefficient * start)
-        if self._lambda and self.model.fit_intercept:
+        if self._tracks_intercept:
             out[-1, ...] = intercept
 
     def default_rate(self, rtol: float) -> float:

@@ -24,18 +24,22 @@ def largest_eigenvalue(
     q = am.from_numpy(np.random.default_rng(0).standard_normal(size), dtype)
     previous, stage = am.zeros((size,), dtype), am.empty((size,), dtype)
     products = am.empty((size,), am.accumulator)
-    am.multiply(q, 1.0 / math.sqrt(am.dot(q, q, stage=products)), out=q)
+
+    def dot(a: Array, b: Array) -> float:
+        return am.to_floats([am.dot(a, b, 1.0, stage=products)])[0]
+
+    am.multiply(q, 1.0 / math.sqrt(dot(q, q)), out=q)
     rtol = max(rtol, 10.0 * float(am.xp.finfo(dtype).eps))  # residuals do not get smaller than rounding
     alphas: list[float] = []
     betas: list[float] = []
     value = 0.0
     while len(alphas) < max_products:
         w = product(q)
-        alphas.append(am.dot(q, w, stage=products))
+        alphas.append(dot(q, w))
         am.add_scaled(q, -alphas[-1], stage=stage, out=w)
         if betas:
             am.add_scaled(previous, -betas[-1], stage=stage, out=w)
-        beta = math.sqrt(am.dot(w, w, stage=products))
+        beta = math.sqrt(dot(w, w))
         if not math.isfinite(beta):
             return float("inf")
         last = len(alphas) - 1

@@ -1,4 +1,4 @@
-"""What a fitted estimator keeps in order to go on training exactly: arrays, numbers and strings, nothing else.
+"""What a fitted estimator keeps in order to go on training exactly: numbers, strings and NumPy arrays, nothing else.
 
 The state is replaced after each run, never written to, so a failed run leaves the earlier one whole.
 """
@@ -24,13 +24,23 @@ def new_state(estimator: Any, problem: Problem, x: Scaling, y: Scaling, drawn: l
         "y_ndim": problem.y_ndim,
         "x_scaling": [x.shift, x.scale, x.constant],
         "y_scaling": [y.shift, y.scale, y.constant],
-        "parameters": [problem.am.from_numpy(a, problem.X.dtype) for a in drawn],
+        "parameters": [a.astype(problem.dtype) for a in drawn],
         "seed": seed,
         "epoch": 0,
         "engine": {"name": "", "moments": []},
         "kind": "",  # of the engine; its state's "name" is that of the optimizer
         "auto_rate": None,
+        "validation": None,
     }
+
+
+def copied(value: Any) -> Any:
+    """A copy of a state whose arrays are still being written to."""
+    if isinstance(value, dict):
+        return {key: copied(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [copied(entry) for entry in value]
+    return value * 1.0 if hasattr(value, "shape") else value
 
 
 def check_resumable(state: State, estimator: Any, problem: Problem) -> None:

@@ -70,16 +70,30 @@ class TwoLayerReLURegressor(GradientRegressor):
         The constant of the objective, as above.
     tol : float, default=None
         If set, stop when none of the last `n_iter_no_change` losses is lower than the best before by more than `tol`.
-        In [0, inf), in units of the loss.
+        In [0, inf), in units of the loss. With `early_stopping` it is about the validation losses, and None is 0.
     n_iter_no_change : int, default=10
-        See `tol`; at least 1.
+        See `tol` and `early_stopping`; at least 1.
+    early_stopping : bool, default=False
+        Whether `fit` ends with the weights of the iteration with the smallest validation loss, of the validation set
+        given to `fit` or else of rows held out from training. With a constant learning rate (also gd) training stops
+        when none of the last `n_iter_no_change` validation losses is lower than the best before by more than `tol`, and
+        the loss is not above its first value. The cosine schedule runs to its end, whatever `n_iter_no_change` and
+        `tol` are: the small rates at its end make most models better (see Notes); a smaller `max_iter` saves time.
+    validation_fraction : float, default=0.1
+        Share of the rows with positive weight, in (0, 1), that `early_stopping` holds out, at random by
+        `random_state`, if `fit` is not given a validation set. The other rows are copied.
     warm_start : bool, default=False
-        Whether `fit` goes on where the last call ended. With a constant learning rate, ``fit`` of a then b iterations
-        equals one of a + b exactly; with the cosine schedule each call has a schedule of its own. Another `solver`
-        starts without the momentum and moments of the one before.
+        Whether `fit` goes on where the last call ended: at its last iteration, also where `early_stopping` published
+        the best one, which is kept and compared with those to come on the same validation set. With a constant learning
+        rate, ``fit`` of a then b iterations equals one of a + b exactly; with the cosine schedule each call has a
+        schedule of its own. Another `solver` starts without the momentum and moments of the one before.
     precompute : "auto" or bool, default="auto"
         For gd: whether to iterate with the Gram matrix of the rows of X instead of X, which is faster for n_samples
         less than about 2 n_features. "auto" does where it costs less; False never does. The results agree to rounding.
+    array_module : {"auto", "cupy"}, default="auto"
+        Which array library trains. "auto" is that of X. "cupy" trains on an NVIDIA GPU through CuPy, whatever the
+        library of X; what is fitted and predicted is of that of X, so that a model of NumPy arrays works on machines
+        without a GPU, too.
     random_state : int, RandomState instance or None, default=None
         For the initial weights and then the order of the rows.
     verbose : int, default=0
@@ -94,10 +108,15 @@ class TwoLayerReLURegressor(GradientRegressor):
     loss_curve_ : list of float
         Loss without penalty of each iteration, of all calls that continued each other: for gd before the update, for
         adam the weighted mean over the minibatches.
+    validation_loss_curve_ : list of float or None
+        The same function of the validation set after each iteration, with the weights that a fit of so many iterations
+        gives: in the units of `loss_curve_` (with ``reduction="sum"``, a sum over the rows of the validation set), inf
+        if it is not finite, NaN for iterations of calls without a validation set. None if no call had one. With
+        `early_stopping`, the fitted weights are those of the smallest entry of the calls on the last validation set.
     best_loss_ : float
-        The smallest of `loss_curve_`.
+        The smallest of `loss_curve_`, with and without `early_stopping`.
     n_iter_ : int
-        Length of `loss_curve_`.
+        Length of `loss_curve_`: the iterations that were run.
     learning_rate_ : float
         The learning rate that was used (before the schedule).
     alpha_ : float
@@ -119,7 +138,17 @@ class TwoLayerReLURegressor(GradientRegressor):
     A pass over n rows of d features, with m outputs, costs about n h (4 d + 6 m) floating-point operations. Beyond X,
     memory holds y, one batch of rows (for gd: one block, of 256 rows or more) and a few copies of the parameters; sets
     of at most 16 MB are kept in standardized form. Where `precompute` uses the Gram matrix, an iteration costs
-    n h (2 n + 6 m), and memory also holds all rows of X and the Gram matrix.
+    n h (2 n + 6 m), and memory also holds all rows of X and the Gram matrix. A validation set costs its forward pass
+    in each iteration; where the Gram matrix is used, of n_val h (2 n + 2 m) operations, and memory for n_val (n + 3 h)
+    numbers.
+
+    Callbacks of scikit-learn (`set_callbacks`) have a task for each iteration of `fit`, and none in `partial_fit`, as
+    in scikit-learn. A callback that asks for the fitted estimator gets the model after the iteration, as copies, with
+    which training can go on; no weights are built for others. One that asks to stop ends training after the iteration.
+
+    On 14 real data sets in 5 splits each, `early_stopping` with the cosine schedule run to its end had 0.996 times the
+    error of training on all rows for as long (geometric mean); stopped after 10 iterations without improvement it had
+    1.094 times the error, in 0.16 of the time, and after 50 1.012 times in half of the time.
 
     References
     ----------
@@ -151,6 +180,8 @@ class TwoLayerReLURegressor(GradientRegressor):
         "precompute": ["boolean", StrOptions({"auto"})],
         "init": [StrOptions({"he_normal", "standard_normal"})],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     }
     _structure = ("hidden_layer_size", "fit_intercept", "standardize")
     _coefficients = "_W1"
@@ -173,8 +204,11 @@ class TwoLayerReLURegressor(GradientRegressor):
         reduction: str = "mean",
         tol: float | None = None,
         n_iter_no_change: int = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
         warm_start: bool = False,
         precompute: Any = "auto",
+        array_module: str = "auto",
         random_state: Any = None,
         verbose: Any = 0,
     ):
@@ -192,8 +226,11 @@ class TwoLayerReLURegressor(GradientRegressor):
         self.reduction = reduction
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
         self.warm_start = warm_start
         self.precompute = precompute
+        self.array_module = array_module
         self.random_state = random_state
         self.verbose = verbose
 
@@ -209,7 +246,7 @@ class TwoLayerReLURegressor(GradientRegressor):
 
     def _make_model(self, problem: Problem, rows: int) -> TwoLayerNetwork:
         n, h, m = problem.n_features, int(self.hidden_layer_size), problem.n_outputs
-        return TwoLayerNetwork(problem.am, n, h, m, self.fit_intercept, rows, problem.X.dtype)
+        return TwoLayerNetwork(problem.am, n, h, m, self.fit_intercept, rows, problem.training_X.dtype)
 
     def _work(self, problem: Problem, kind: str, rows: int, n_iter: int) -> tuple[float, float]:
         n, h, m = problem.n_samples, int(self.hidden_layer_size), problem.n_outputs
@@ -217,13 +254,12 @@ class TwoLayerReLURegressor(GradientRegressor):
         side, products = (n, 1) if kind == "sample_space" else (problem.n_features, 2)
         return 2.0 * rows * h * max(side, m), n * h * (2.0 * products * side + 6.0 * m) * n_iter
 
-    def _publish(self, parameters: list[np.ndarray], x: Scaling, y: Scaling, store: Any) -> None:
+    def _published(self, parameters: list[np.ndarray], x: Scaling, y: Scaling, store: Any) -> dict[str, Any]:
         W1, W2, b2 = parameters
         d = x.scale.shape[0]
         W1, b1 = fold_inputs(W1[:d], W1[d] if self.fit_intercept else np.zeros(W1.shape[1]), x)
         W2, b2 = fold_outputs(W2, b2 if self.fit_intercept else np.zeros(W2.shape[1]), y)
-        self.coefs_ = [store(W1), store(W2)]
-        self.intercepts_ = [store(b1), store(b2)]
+        return {"coefs_": [store(W1), store(W2)], "intercepts_": [store(b1), store(b2)]}
 
     def _evaluate(self, am: Any, X: Array, out: Array) -> None:
         (W1, W2), (b1, b2) = self.coefs_, self.intercepts_
@@ -254,7 +290,7 @@ class TwoLayerReLURegressor(GradientRegressor):
             return int(self.batch_size)
         if kind == "sample_space":
             return problem.n_samples
-        return max(256, 2**19 // (problem.n_features + 3 * int(self.hidden_layer_size)))
+        return max(256, problem.am.block_scale * 2**19 // (problem.n_features + 3 * int(self.hidden_layer_size)))
 
     def _make_engine(
         self, kind: str, model: Any, batches: Batches, problem: Problem, c: float, horizon: int | None

@@ -10,7 +10,7 @@ import pytest
 import sklearn
 
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
-from skrelu._array_module import GenericArrayModule, NumpyArrayModule
+from skrelu._array_module import CupyArrayModule, GenericArrayModule, NumpyArrayModule
 from skrelu._batches import Batches
 from skrelu._namespaces import select
 from skrelu._network import LinearModel, TwoLayerNetwork
@@ -35,13 +35,14 @@ def public_methods(module):
     return {name: f for name, f in inspect.getmembers(module, inspect.isfunction) if not name.startswith("_")}
 
 
-def test_names_and_signatures_are_the_same():
-    generic, fast = public_methods(GenericArrayModule), public_methods(NumpyArrayModule)
+@pytest.mark.parametrize("module", [NumpyArrayModule, CupyArrayModule])
+def test_names_and_signatures_are_the_same(module):
+    generic, fast = public_methods(GenericArrayModule), public_methods(module)
     assert generic.keys() == fast.keys()
     for name, function in generic.items():
         assert inspect.signature(function) == inspect.signature(fast[name]), name
-    attributes = {name for name in vars(GenericArrayModule) if not name.startswith("_")}
-    assert attributes <= {name for name in vars(NumpyArrayModule) if not name.startswith("_")}
+    attributes = {name for name in dir(GenericArrayModule) if not name.startswith("_")}
+    assert attributes <= {name for name in dir(module) if not name.startswith("_")}
 
 
 def test_every_function_of_the_reference_says_what_it_computes():
@@ -51,7 +52,10 @@ def test_every_function_of_the_reference_says_what_it_computes():
 
 
 class Case(SimpleNamespace):
-    """A call: `inputs` must stay as they are, `outputs` are compared, `scratch` may be anything afterwards."""
+    """A call: `inputs` must stay as they are, `outputs` are compared, `scratch` may be anything afterwards.
+
+    `numbers` are scalars of the module, `scalars` Python's.
+    """
 
 
 def cases(n, d, rng):
@@ -63,8 +67,8 @@ def cases(n, d, rng):
     def nan(*shape):
         return np.full(shape, NAN)
 
-    def case(outputs, inputs=None, scratch=None, **scalars):
-        return Case(outputs=outputs, inputs=inputs or {}, scratch=scratch or {}, scalars=scalars)
+    def case(outputs, inputs=None, scratch=None, numbers=None, **scalars):
+        return Case(outputs=outputs, inputs=inputs or {}, scratch=scratch or {}, numbers=numbers or {}, scalars=scalars)
 
     h, m = 6, 3
     zeros = a(n, d)
@@ -96,15 +100,21 @@ def cases(n, d, rng):
             case({"out": nan(n, d)}, {"E": a(n, d), "weight": weight}, factor=1.7) for weight in (None, a(n, 1) ** 2)
         ],
         "dot": [
-            case({}, {"A": a(n, d), "B": a(n, d)}, {"stage": nan(n, d)}),
-            case({}, {"A": a(n), "B": a(n)}, {"stage": nan(n)}),
+            case({}, {"A": a(n, d), "B": a(n, d)}, {"stage": nan(n, d)}, factor=1.0),
+            case({}, {"A": a(n), "B": a(n)}, {"stage": nan(n)}, factor=-1.3),
+        ],
+        "squared_loss": [
+            case({"F": a(n, d), "out": nan(n, d)}, {"y": a(n, d), "weight": weight}, {"stage": nan(n, d)}, factor=1.7)
+            for weight in (None, a(n, 1) ** 2)
         ],
         "mask_backward": [
             case({"out": nan(n, h)}, {"E": a(n, k), "W": a(h, k), "mask": (a(n, h) > 0) * 1.0}) for k in (1, m)
         ],
         "multiply": [case({"out": nan(n, d)}, {"A": a(n, d), "B": b}) for b in (a(n, d), a(n, 1), a(d), 0.3)],
         "add_scaled": [
-            case({"out": a(*shape)}, {"x": a(*shape)}, {"stage": nan(*shape)}, factor=-0.7) for shape in [(n, d), (n,)]
+            case({"out": a(*shape)}, {"x": a(*shape)}, {"stage": nan(*shape)}, numbers, **factor)
+            for shape in [(n, d), (n,)]
+            for numbers, factor in [({}, {"factor": -0.7}), ({"factor": 0.3}, {})]
         ],
         "descend": [
             case({"theta": a(n)}, {"velocity": None}, {"g": a(n)}, rate=0.3, momentum=0.0),
@@ -121,13 +131,18 @@ def cases(n, d, rng):
                 epsilon=1e-8,
             )
         ],
-        "minimum": [case({}, a=2.0, b=3.0), case({}, a=-1.0, b=-4.0)],
+        "add_product": [case({}, numbers={"a": 2.0, "b": 3.0}, factor=0.7)],
+        "running_mean": [
+            case({}, numbers={"mean": 2.0, "value": value}, factor=0.7, weight=0.3, slope=1.1, limit=2.5)
+            for value in (3.0, 30.0, np.inf, NAN)
+        ],
         "is_finite": [case({}, {"a": x}) for x in (a(n, d), a(n, d) * NAN, np.where(a(n, d) > 0, np.inf, 1.0))],
     }
 
 
-SUMS = {"dot", "mask_backward", "matmul", "matmul_transposed", "sum_rows"}
-ELSEWHERE = {"empty", "zeros", "from_numpy", "to_numpy", "reshape"}  # making and moving arrays: tests of their own
+SUMS = {"dot", "mask_backward", "matmul", "matmul_transposed", "squared_loss", "sum_rows"}
+# Making and moving arrays and scalars: tests of their own.
+ELSEWHERE = {"empty", "zeros", "from_numpy", "to_numpy", "to_float64", "reshape", "scalar", "to_floats", "session"}
 NAMES = sorted(cases(3, 2, np.random.default_rng(0)))
 
 
@@ -148,15 +163,18 @@ def run(am, name, case, dtype):
 
     floating = getattr(am.xp, np.dtype(dtype).name)
     inputs, outputs = make(case.inputs, floating), make(case.outputs, floating)
-    scratch = make(case.scratch, am.accumulator if name == "dot" else floating)
+    scratch = make(case.scratch, am.accumulator if name in ("dot", "squared_loss") else floating)
+    numbers = {key: am.scalar(value) for key, value in case.numbers.items()}
     before = {key: np.array(am.to_numpy(value)) for key, value in inputs.items() if hasattr(value, "shape")}
-    value = getattr(am, name)(**inputs, **outputs, **scratch, **case.scalars)
+    value = getattr(am, name)(**inputs, **outputs, **scratch, **numbers, **case.scalars)
+    if value is not None and not isinstance(value, bool):
+        value = am.to_floats(list(value) if isinstance(value, tuple) else [value])
+        assert all(type(v) is float for v in value)
     for key, array in before.items():
         np.testing.assert_array_equal(am.to_numpy(inputs[key]), array, err_msg=f"{name} wrote to its input {key}")
     results = {key: np.array(am.to_numpy(array)) for key, array in outputs.items()}
     for key, result in results.items():
         assert result.dtype == dtype, (name, key)
-    assert value is None or not outputs
     return value, results
 
 
@@ -174,9 +192,25 @@ def test_against_the_generic_reference(name, shape, dtype):
             if value is None:
                 assert expected_value is None
             else:
-                assert value == pytest.approx(expected_value, rel=8 * eps, abs=atol)
+                assert value == pytest.approx(expected_value, rel=8 * eps, abs=atol, nan_ok=True)
             for key, array in outputs.items():
                 np.testing.assert_allclose(array, expected[key], rtol=8 * eps, atol=atol, err_msg=f"{name} {key}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@shapes
+@dtypes
+def test_the_cuda_source_against_numpy(name, shape, dtype, cupy_double):
+    """The CUDA source, compiled for the CPU, and the calls of CuPy: kernels round as NumPy does, in any shape."""
+    for case in cases(*shape, np.random.default_rng(0))[name]:
+        value, outputs = run(CupyArrayModule(None), name, case, dtype)
+        expected_value, expected = run(MODULES["numpy"], name, case, dtype)
+        for key, array in outputs.items():
+            np.testing.assert_array_equal(array, expected[key], err_msg=f"{name} {key}")
+        if name in ("dot", "squared_loss"):  # sums in another order, in float64, of terms of a size of 400 at most
+            assert value == pytest.approx(expected_value, rel=0, abs=400 * np.prod(shape) * np.finfo(np.float64).eps)
+        else:
+            np.testing.assert_equal(value, expected_value)
 
 
 @modules
@@ -207,7 +241,12 @@ def test_the_definitions(am, dtype):
     check(out, [0.5, 1], [4.5, 6])
     am.mask_backward(array([1.0], [2.0]), array([3.0], [5.0]), array([1.0, 0.0], [0.0, 1.0]), out=out)
     check(out, [3, 0], [0, 10])
-    assert am.dot(A, B, stage=am.zeros((2, 2), am.accumulator)) == 2.0 + 6.0 - 4.0
+    assert am.dot(A, B, 0.5, stage=am.zeros((2, 2), am.accumulator)) == 0.5 * (2.0 + 6.0 - 4.0)
+    F = array([1.0, 2.0], [3.0, 4.0])
+    loss = am.squared_loss(F, B, array([1.0], [3.0]), 0.5, stage=am.zeros((2, 2), am.accumulator), out=out)
+    check(F, [1, 1], [1, 5])
+    check(out, [0.5, 0.5], [1.5, 7.5])
+    assert loss == 0.5 * (0.5 + 0.5 + 1.5 + 37.5)
     am.add_scaled(A, 2.0, stage=stage, out=B)
     check(B, [2, 5], [8, 7])
     am.take_rows(A, slice(1, 2), array(1.0, 2.0), array(0.5, 4.0), stage=stage[:1, ...], out=out[:1, ...])
@@ -271,7 +310,7 @@ def test_results_may_overwrite_an_operand_where_the_package_does_it(am, dtype):
     am.add_scaled(x := other(A), 0.3, stage=x, out=total)
     check(B + dtype(0.3) * A, lambda a: am.multiply(total, 1.0, out=a))
     expected = float(np.square(A.astype(np.float64)).sum())
-    assert am.dot(other(A), other(A), stage=am.zeros((7, 4), am.accumulator)) == pytest.approx(
+    assert am.dot(other(A), other(A), 1.0, stage=am.zeros((7, 4), am.accumulator)) == pytest.approx(
         expected, rel=30 * float(np.finfo(dtype).eps), abs=0.0
     )
 
@@ -286,14 +325,14 @@ def test_not_a_number_and_infinity_are_seen(am, dtype):
         a[2, 1] = bad
         assert not am.is_finite(am.from_numpy(a, dtype_of_am))
         A, B = am.from_numpy(a, dtype_of_am), am.from_numpy(a + 1, dtype_of_am)
-        assert not np.isfinite(am.dot(A, B, stage=am.zeros((3, 2), am.accumulator)))
+        assert not np.isfinite(am.dot(A, B, 1.0, stage=am.zeros((3, 2), am.accumulator)))
 
 
 @modules
 def test_a_sum_of_products_in_float32_is_accumulated_in_float64(am):
     n, value = 2**20 + 1, 1.0 + 2.0**-11  # whose square float32 represents; most sums of it only float64 does
     a = am.from_numpy(np.full(n, value), am.xp.float32)
-    assert am.dot(a, a, stage=am.zeros((n,), am.accumulator)) == n * value**2
+    assert am.dot(a, a, 1.0, stage=am.zeros((n,), am.accumulator)) == n * value**2
 
 
 @dtypes
@@ -355,7 +394,7 @@ def test_on_a_device_that_is_not_the_default(name, dtype):
         for case in cases(7, 5, np.random.default_rng(0))[name]:
             value, outputs = run(am, name, case, dtype)
             expected_value, expected = run(MODULES["generic on strict"], name, case, dtype)
-            assert value == expected_value
+            np.testing.assert_equal(value, expected_value)  # NaN equals NaN
             for key, array in outputs.items():
                 np.testing.assert_array_equal(array, expected[key])
 

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-import skrelu._base
+import skrelu._run
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
 CLASSES = [TwoLayerReLURegressor, LinearGDRegressor]
@@ -66,6 +66,8 @@ BAD_FOR_THE_NETWORK = {
     "momentum": [-0.1, 1, 1.0, 2, np.nan, "nesterov"],
     "batch_size": [0, -1, 1.5, "auto", None],
     "n_iter_no_change": [0, -1, 1.5, None],
+    "early_stopping": ["auto", None, 2],
+    "validation_fraction": [0, 0.0, 1, 1.0, -0.1, 2, np.nan, None, "auto"],
 }
 WHAT_IS_ALLOWED = {
     "learning_rate": r"\(0\.0, inf\) or a str among \{'auto'\}",
@@ -86,6 +88,8 @@ WHAT_IS_ALLOWED = {
     "momentum": r"\[0\.0, 1\.0\)",
     "batch_size": r"an int in the range \[1, inf\)",
     "n_iter_no_change": r"an int in the range \[1, inf\)",
+    "early_stopping": "'bool'",
+    "validation_fraction": r"\(0\.0, 1\.0\)",
 }
 
 
@@ -333,7 +337,7 @@ def interrupt(monkeypatch, *, after):
         loss_curve.extend(engine.advance(after))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(skrelu._base, "train", train)
+    monkeypatch.setattr(skrelu._run, "train", train)
 
 
 @every_estimator

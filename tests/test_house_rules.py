@@ -21,22 +21,34 @@ LAYERS = [
     {"_array_module._generic", "_array_module._numpy", "_fingerprint", "_network", "_optimizers", "_spectrum"}
     | {"_standardize", "_threads", "_training"},
     {"_array_module._cupy"},  # NumPy's functions on another namespace
-    {"_array_module.__init__", "_batches"},
+    {"_array_module.__init__", "_batches", "_callbacks"},
     # engines, the validated problem, the choice of the array library
     {"_namespaces", "_plain", "_problem"},
-    {"_closed_form", "_cost", "_sample_space", "_state"},
+    {"_closed_form", "_cost", "_sample_space", "_state", "_validation"},
     # estimators
+    {"_run"},
     {"_base"},
     {"_linear", "_two_layer"},
     # what uses estimators
-    {"_display"},
+    {"_display", "_onnx"},
+    {"_search_display"},
     {"__init__"},
     {"__main__"},
 ]
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
 
-MAY_IMPORT_SKLEARN = {"_base", "_linear", "_two_layer", "_namespaces", "_display", "__main__"}
-HEAVY = {"cupy", "cupyx", "jax", "matplotlib", "pandas", "torch"}
+MAY_IMPORT_SKLEARN = {
+    "_base",
+    "_run",
+    "_linear",
+    "_two_layer",
+    "_namespaces",
+    "_display",
+    "_search_display",
+    "_onnx",
+    "__main__",
+}
+HEAVY = {"cupy", "cupyx", "jax", "matplotlib", "onnx", "pandas", "polars", "pyarrow", "skl2onnx", "torch"}
 MAX_LINES = 60
 
 modules = pytest.mark.parametrize("name", FILES)
@@ -85,7 +97,8 @@ def test_a_module_has_a_place_and_imports_from_lower_ones_only(name):
 
 
 def test_the_rule_of_the_layers_sees_imports():
-    assert siblings_of("_base") >= {"_batches", "_namespaces", "_training"}
+    assert siblings_of("_base") >= {"_namespaces", "_run"}
+    assert siblings_of("_run") >= {"_batches", "_training"}
     assert siblings_of("_namespaces") == {"_array_module.__init__"}
     assert siblings_of("__init__") >= {"_linear", "_two_layer"}
 
@@ -147,8 +160,8 @@ def test_there_is_no_global_state(name):
 # Checks that do not apply here: a method's first line may be all there is (ES01), its examples and cross-references are
 # those of the class (EX01, SA01), and a returned value has a name, as scikit-learn writes it (RT02).
 EXEMPT = {"ES01", "EX01", "RT02", "SA01"}
-METHODS = ("fit", "partial_fit", "predict")
-PUBLIC = [name for name in skrelu.__all__ if isinstance(getattr(skrelu, name), type)]
+METHODS = ("fit", "partial_fit", "predict", "plot", "from_estimator", "from_search")
+PUBLIC = [name for name in skrelu.__all__ if callable(getattr(skrelu, name))]
 TARGETS = PUBLIC + [
     f"{name}.{method}" for name in PUBLIC for method in METHODS if hasattr(getattr(skrelu, name), method)
 ]
@@ -176,7 +189,7 @@ def test_public_names():
 
 
 def test_importing_the_package_imports_nothing_heavy():
-    heavy = HEAVY - {"pandas"}  # scikit-learn imports that one where it is installed
+    heavy = HEAVY - {"pandas", "pyarrow"}  # scikit-learn imports the one, and that the other, where they are installed
     code = f"import sys, skrelu; sys.exit(' '.join(sorted(set(sys.modules) & {heavy!r})) or 0)"
     environment = {key: value for key, value in os.environ.items() if key != "SCIPY_ARRAY_API"}
     environment["PYTHONPATH"] = str(PACKAGE.parent)

@@ -24,17 +24,30 @@ PAGES = [path for path in sorted((ROOT / "docs").glob("*.md")) if blocks(path, "
 PROGRAMS = [program for _, _, program in blocks(README, "python")]
 
 
+def skip_without_what_it_needs(program):
+    for library in re.findall(r"^(?:from|import) (\w+)", program, flags=re.MULTILINE):
+        pytest.importorskip(library, reason=f"needs {library}")
+    if 'array_module="cupy"' in program:
+        cupy = pytest.importorskip("cupy", reason="needs CuPy and a GPU", exc_type=ImportError)
+        if not cupy.is_available():
+            pytest.skip("needs a GPU")
+
+
 @pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
-def test_a_program_of_the_readme_runs_by_itself(program):
+def test_a_program_of_the_readme_runs_by_itself(program, monkeypatch, tmp_path):
+    skip_without_what_it_needs(program)
+    monkeypatch.chdir(tmp_path)  # where it may write files
     exec(compile(program, str(README), "exec"), {})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_runs_from_top_to_bottom(page):
+def test_a_page_runs_from_top_to_bottom(page, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__"}
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     for line, language, text in blocks(page, "python", "pycon"):
         if language == "python":
+            skip_without_what_it_needs(text)
             exec(compile("\n" * line + text, str(page), "exec"), names)
             continue
         session = doctest.DocTestParser().get_doctest(text, names, page.name, str(page), line)
@@ -52,11 +65,11 @@ def test_there_are_programs_and_commands():
     assert all(command.startswith("python3 -m venv .venv && ") for command in commands)
 
 
-def test_a_page_that_is_wrong_is_found(tmp_path):
+def test_a_page_that_is_wrong_is_found(monkeypatch, tmp_path):
     page = tmp_path / "page.md"
     page.write_text("```python\na = 1\n```\n\n```pycon\n>>> a\n1\n>>> a + 1\n3\n```\n")
     with pytest.raises(AssertionError, match=r"Expected:\s+3\s+Got:\s+2"):
-        test_a_page_runs_from_top_to_bottom(page)
+        test_a_page_runs_from_top_to_bottom(page, monkeypatch, tmp_path)
 
 
 @pytest.mark.parametrize(("column", "estimator"), [(0, MLPRegressor), (1, TwoLayerReLURegressor)])

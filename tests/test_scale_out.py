@@ -41,7 +41,7 @@ def run(program, home):
         "HOME": home,
         "TMPDIR": home,
         "OPENBLAS_NUM_THREADS": "1",  # so that workers and this machine round alike
-        "PYTHONPATH": os.pathsep.join([str(EXAMPLES.parents[1]), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(EXAMPLES.parents[1]), os.environ.get("PYTHONPATH")])),
         "PYTHONWARNINGS": "error",
         "RAY_TMPDIR": home,
         "RAY_USAGE_STATS_ENABLED": "0",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,10 @@ class GenericArrayModule:
         Copies an array of `xp` to a NumPy array.
     """
 
+    block_scale = 1  # how much larger blocks of rows are than those that suit a processor's cache
+    is_asynchronous = False  # whether scalars are computed later, so that asking for their values waits
+    takes_in_one_pass = False  # whether `take_rows` standardizes at no cost, and products want adjacent rows
+
     def __init__(self, xp: Any, device: Any, to_numpy: Callable[[Array], np.ndarray]) -> None:
         self.xp = xp
         self.device = device
@@ -32,6 +37,10 @@ class GenericArrayModule:
     def accumulator(self) -> Any:
         """The dtype that sums of losses are kept in: float64, where the namespace has it."""
         return getattr(self.xp, "float64", self.xp.float32)
+
+    def session(self) -> Any:
+        """Context in which the functions are called."""
+        return nullcontext()
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return self.xp.empty(shape, dtype=dtype, device=self.device)
@@ -46,7 +55,11 @@ class GenericArrayModule:
 
     def to_numpy(self, a: Array) -> np.ndarray:
         """A NumPy array with the values of `a`, not to be written to."""
-        return self._to_numpy(a)
+        return np.asarray(a) if isinstance(a, np.ndarray | np.generic) else self._to_numpy(a)
+
+    def to_float64(self, a: Any) -> Any:
+        """`a`, of this library or NumPy's, in float64, in a library with NumPy's operators that `to_numpy` knows."""
+        return np.asarray(self.to_numpy(a), dtype=np.float64)
 
     def reshape(self, a: Array, shape: tuple[int, ...]) -> Array:
         """A view of `a`, which is contiguous."""
@@ -94,10 +107,16 @@ class GenericArrayModule:
         """out = factor * weight * E, one weight per row; None stands for ones."""
         out[...] = (E if weight is None else weight * E) * factor
 
-    def dot(self, A: Array, B: Array, stage: Array) -> Any:
-        """Sum of the products of the entries, in the dtype `accumulator`; `stage` is scratch space of it, like A."""
+    def dot(self, A: Array, B: Array, factor: float, stage: Array) -> Any:
+        """A scalar: factor * the sum of A * B, summed in the dtype `accumulator`; `stage` is scratch space of it."""
         product = self.xp.astype(A, self.accumulator) * self.xp.astype(B, self.accumulator)
-        return float(self.xp.sum(product))
+        return factor * float(self.xp.sum(product))
+
+    def squared_loss(self, F: Array, y: Array, weight: Array | None, factor: float, stage: Array, out: Array) -> Any:
+        """F = F - y, in place; out = factor * weight * F; returns the scalar <F, out> / 2, summed as by `dot`."""
+        self.residual(F, y, out=F)
+        self.weigh(F, weight, factor, out=out)
+        return self.dot(F, out, 0.5, stage=stage)
 
     def mask_backward(self, E: Array, W: Array, mask: Array, out: Array) -> None:
         """out = (E W^T) * mask."""
@@ -107,8 +126,8 @@ class GenericArrayModule:
         """out = A * B, broadcasting rows or columns of B."""
         out[...] = A * B
 
-    def add_scaled(self, x: Array, factor: float, stage: Array, out: Array) -> None:
-        """out += factor * x, in place; `stage` is scratch space like x."""
+    def add_scaled(self, x: Array, factor: Any, stage: Array, out: Array) -> None:
+        """out += factor * x, in place, `factor` a float or a scalar; `stage` is scratch space like x."""
         out[...] = out + factor * x
 
     def descend(self, theta: Array, g: Array, velocity: Array | None, rate: float, momentum: float) -> None:
@@ -126,9 +145,24 @@ class GenericArrayModule:
         v[...] = beta2 * v + g * g
         theta[...] = theta - rate * (m / (self.xp.sqrt(v) + epsilon))
 
-    def minimum(self, a: Any, b: Any) -> Any:
-        """The smaller of two scalars."""
-        return min(a, b)
+    def scalar(self, value: float) -> Any:
+        """A number as the functions here return it: a float, or one that the device knows and the host need not."""
+        return value
+
+    def to_floats(self, scalars: list[Any]) -> list[float]:
+        """The values of scalars; waits until they are computed."""
+        return scalars
+
+    def add_product(self, a: Any, b: Any, factor: float) -> Any:
+        """The scalar a + factor * b, of two scalars."""
+        return a + factor * b
+
+    def running_mean(
+        self, mean: Any, value: Any, factor: float, weight: float, slope: float, limit: float
+    ) -> tuple[Any, Any]:
+        """The scalars mean + weight * (factor * value - mean), of two scalars, and min(slope * that, limit)."""
+        mean = mean + weight * (factor * value - mean)
+        return mean, min(slope * mean, limit)
 
     def is_finite(self, a: Array) -> bool:
         """Whether all entries are finite."""

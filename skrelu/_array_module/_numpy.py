@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,12 @@ class NumpyArrayModule:
 
     xp: Any = np
     accumulator: Any = np.float64
+    block_scale = 1
+    is_asynchronous = False
+    takes_in_one_pass = False
+
+    def session(self) -> Any:
+        return nullcontext()
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return self.xp.empty(shape, dtype=dtype)
@@ -29,6 +36,9 @@ class NumpyArrayModule:
 
     def to_numpy(self, a: Array) -> np.ndarray:
         return a
+
+    def to_float64(self, a: Any) -> Any:
+        return self.xp.asarray(a, dtype=np.float64)
 
     def reshape(self, a: Array, shape: tuple[int, ...]) -> Array:
         return a.reshape(shape)
@@ -86,11 +96,16 @@ class NumpyArrayModule:
             self.xp.multiply(E, weight, out=out)
             self.xp.multiply(out, factor, out=out)
 
-    def dot(self, A: Array, B: Array, stage: Array) -> Any:
+    def dot(self, A: Array, B: Array, factor: float, stage: Array) -> Any:
         if A.dtype == np.float64:
-            return float(self.xp.vdot(A, B))
+            return factor * float(self.xp.vdot(A, B))
         self.xp.multiply(A, B, out=stage, dtype=np.float64)
-        return float(self.xp.add.reduce(stage, axis=None))
+        return factor * float(self.xp.add.reduce(stage, axis=None))
+
+    def squared_loss(self, F: Array, y: Array, weight: Array | None, factor: float, stage: Array, out: Array) -> Any:
+        self.xp.subtract(F, y, out=F)
+        self.weigh(F, weight, factor, out=out)
+        return self.dot(F, out, 0.5, stage=stage)
 
     def mask_backward(self, E: Array, W: Array, mask: Array, out: Array) -> None:
         if W.shape[1] == 1:  # matmul with inner dimension 1 is three times slower than the broadcast product
@@ -102,7 +117,7 @@ class NumpyArrayModule:
     def multiply(self, A: Array, B: Array, out: Array) -> None:
         self.xp.multiply(A, B, out=out)
 
-    def add_scaled(self, x: Array, factor: float, stage: Array, out: Array) -> None:
+    def add_scaled(self, x: Array, factor: Any, stage: Array, out: Array) -> None:
         if x.ndim > 1 or x.shape[0] <= _CACHE_NUMBERS:
             self.xp.multiply(x, factor, out=stage)
             self.xp.add(out, stage, out=out)
@@ -141,8 +156,20 @@ class NumpyArrayModule:
         xp.multiply(g, rate, out=g)
         xp.subtract(theta, g, out=theta)
 
-    def minimum(self, a: Any, b: Any) -> Any:
-        return min(a, b)
+    def scalar(self, value: float) -> Any:
+        return value
+
+    def to_floats(self, scalars: list[Any]) -> list[float]:
+        return scalars
+
+    def add_product(self, a: Any, b: Any, factor: float) -> Any:
+        return a + factor * b
+
+    def running_mean(
+        self, mean: Any, value: Any, factor: float, weight: float, slope: float, limit: float
+    ) -> tuple[Any, Any]:
+        mean = mean + weight * (factor * value - mean)
+        return mean, min(slope * mean, limit)
 
     def is_finite(self, a: Array) -> bool:
         return bool(self.xp.isfinite(a).all())

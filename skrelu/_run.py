@@ -1,0 +1,272 @@
+"""A training run: from the validated problem through engine and loop to the fitted attributes."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABCMeta, abstractmethod
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.callback import CallbackSupportMixin
+from sklearn.exceptions import ConvergenceWarning
+
+from skrelu._batches import Batches
+from skrelu._callbacks import Callbacks
+from skrelu._cost import SHORTCUTS
+from skrelu._plain import SCALE_REMEDY, Penalty
+from skrelu._problem import Problem
+from skrelu._standardize import Scaling
+from skrelu._state import copied, new_state
+from skrelu._threads import blas_threads
+from skrelu._training import Status, train
+from skrelu._validation import BestIterate, Validation, filled, naming_the_validation_set
+
+
+class TrainingRun(CallbackSupportMixin, metaclass=ABCMeta):
+    """What an estimator says about its model and engines, and how these are run."""
+
+    _structure: ClassVar[tuple[str, ...]]  # parameters that a resumed fit must find unchanged
+    _curvature_rtol: ClassVar[float]  # of the residual; that of L is about its square
+
+    alpha: Any
+    array_module: str
+    fit_intercept: bool
+    learning_rate: Any
+    learning_rate_: float
+    max_iter: Any
+    n_iter_: int
+    random_state: Any
+    reduction: str
+    standardize: bool
+    tol: float | None
+    verbose: Any
+    warm_start: bool
+
+    @abstractmethod
+    def _draw(self, rng: np.random.RandomState, n_features: int, n_outputs: int) -> list[np.ndarray]:
+        """Initial parameters, shaped as the views of the model, drawn in float64; those of the last layer last."""
+
+    def _draw_seed(self, rng: np.random.RandomState) -> int:
+        """Seed of the order of the rows; nothing is drawn where they are not shuffled."""
+        return 0
+
+    @abstractmethod
+    def _make_model(self, problem: Problem, rows: int) -> Any:
+        """The model, with buffers for `rows` rows."""
+
+    @abstractmethod
+    def _choose_engine(self, problem: Problem) -> str:
+        """Which engine trains. It depends on nothing that may differ between calls that continue each other."""
+
+    @abstractmethod
+    def _batch_rows(self, problem: Problem, kind: str) -> int:
+        """Rows that are read at a time."""
+
+    @abstractmethod
+    def _make_engine(
+        self, kind: str, model: Any, batches: Batches, problem: Problem, c: float, horizon: int | None
+    ) -> Any:
+        """The engine; `horizon` is the number of steps of the whole run, None for a single iteration."""
+
+    @abstractmethod
+    def _iterations(self, problem: Problem, batches: Batches) -> int:
+        """`max_iter` as a number."""
+
+    @abstractmethod
+    def _work(self, problem: Problem, kind: str, rows: int, n_iter: int) -> tuple[float, float]:
+        """Floating-point operations of the largest matrix product of a run, and of all of them."""
+
+    @abstractmethod
+    def _published(self, parameters: list[np.ndarray], x: Scaling, y: Scaling, store: Any) -> dict[str, Any]:
+        """The coefficients as fitted attributes, each passed through `store`."""
+
+    def _start(self, problem: Problem, method: str, drawn: list[np.ndarray], seed: int) -> None:
+        """Make the state of training."""
+        x, y = problem.measure(center=self.fit_intercept) if self.standardize else problem.unscaled()
+        if method == "partial_fit" and x.constant.all():
+            raise ValueError(
+                "The first call of partial_fit takes the scale of X from its rows, and no feature varies in these "
+                f"{problem.n_samples}. Pass more rows, or use standardize=False."
+            )
+        # What does not vary starts, and so stays, at zero: a constant feature has no effect, a constant output is its
+        # mean. (Without any that varies the weights are left for a later call on other rows.)
+        if not x.constant.all():
+            drawn[0][: problem.n_features][x.constant] = 0.0
+        for a in drawn[1:] or drawn:
+            if a.size:
+                a[..., y.constant] = 0.0
+        self.n_outputs_ = problem.n_outputs
+        self.loss_curve_: list[float] = []
+        self.validation_loss_curve_: list[float] | None = None
+        self._state = new_state(self, problem, x, y, drawn, seed)
+
+    def _engine(self, problem: Problem, n_iter: int | None) -> tuple[str, Any]:
+        """The engine that carries out the run, and its kind."""
+        kind = self._choose_engine(problem)
+        if n_iter is None or kind not in SHORTCUTS:
+            return kind, self._assemble(kind, problem, n_iter)
+        # A single iteration pays for a shortcut only where it goes on from one, on the same rows.
+        engine = self._assemble(kind, problem, n_iter) if kind == self._state["kind"] else None
+        if engine is None or not engine.recognizes(self._state["engine"]):
+            return "plain", self._assemble("plain", problem, n_iter)
+        return kind, engine
+
+    def _assemble(self, kind: str, problem: Problem, n_iter: int | None) -> Any:
+        """The engine with model and data, its rate set and its state restored."""
+        state = self._state
+        c = 1.0 if self.reduction == "mean" else 2.0 * problem.total_weight
+        batches = problem.batches(*self._scalings(), ones=self.fit_intercept, rows=self._batch_rows(problem, kind))
+        model = self._make_model(problem, batches.rows)
+        for view, value in zip(model.views(model.theta), state["parameters"], strict=True):
+            view[...] = model.am.from_numpy(value, None)
+        horizon = self._iterations(problem, batches) * batches.per_epoch if n_iter is None else None
+        engine = self._make_engine(kind, model, batches, problem, c, horizon)
+        continues = state["engine"]["name"] == engine.name
+        engine.rate = self._rate(engine, state["auto_rate"] if continues else None)
+        if continues:
+            engine.restore(state["engine"])
+        return engine
+
+    def _rate(self, engine: Any, earlier: dict[str, Any] | None) -> float:
+        """The learning rate; "auto" keeps that of an earlier run of the same objective, whose unit is 1 / c."""
+        if self.learning_rate != "auto":
+            return float(self.learning_rate)
+        if earlier is None or (earlier["alpha"], earlier["reduction"]) != (self.alpha, self.reduction):
+            return engine.default_rate(self._curvature_rtol)
+        return earlier["rate"] if engine.c == earlier["c"] else earlier["rate"] * earlier["c"] / engine.c
+
+    def _train(self, problem: Problem, held_out: Problem | None, n_iter: int | None, *given: Any) -> None:
+        """Train and set the fitted attributes; `given` to `fit` were X, y and weights, for callbacks."""
+        tol = self.tol if n_iter is None else None
+        # What overflows ends as a loss that is not finite, and is reported.
+        with problem.am.session(), np.errstate(all="ignore"):
+            kind, engine = self._engine(problem, n_iter)
+            max_iter, loss_curve = n_iter or self._iterations(problem, engine.batches), list(self.loss_curve_)
+            validation = None if held_out is None else self._validation(engine, held_out, loss_curve)
+            best = validation.best if validation else None
+            attributes = partial(self._attributes, engine, problem, kind, loss_curve, validation)
+            callbacks = None
+            if n_iter is None and hasattr(self, "_skl_callbacks"):
+                context = self._init_callback_context(max_subtasks=max_iter)
+                callbacks = Callbacks(self, context, partial(attributes, live=True), *given)
+            watchers: list[Any] = [watcher for watcher in (validation, callbacks) if watcher is not None]
+            with blas_threads(*self._work(problem, kind, engine.batches.rows, max_iter)):
+                status = self._advance(engine, loss_curve, watchers, max_iter, None if best else tol)
+        if best is not None and not np.isfinite(best.loss):
+            raise ValueError(
+                "The validation loss was not finite after any iteration, so none is the best. Check X_val and y_val "
+                "for values far outside the range of X and y."
+            )
+        if status == "max_iter" and tol is not None and (best is None or best.stops):
+            name, curve = ("loss", loss_curve) if best is None else ("validation loss", best.curve)
+            warnings.warn(
+                f"{type(self).__name__} did not reach tol={tol} within max_iter={max_iter} iterations: the {name} of "
+                f"the last one is {curve[-1]:.3g}. Increase max_iter or tol, or set tol=None to ask for no tolerance.",
+                ConvergenceWarning,
+                stacklevel=6,
+            )
+        self.__dict__.update(attributes(live=False))
+        if callbacks is not None:
+            callbacks.finish()
+
+    def _validation(self, engine: Any, held_out: Problem, loss_curve: list[float]) -> Validation:
+        """The watcher of the validation loss: of the rows held out the function that the loss is of its own."""
+        c = 1.0 if self.reduction == "mean" else 2.0 * held_out.total_weight
+        with naming_the_validation_set():
+            rows = self._batch_rows(held_out, "plain")
+            batches = held_out.batches(*self._scalings(), ones=self.fit_intercept, rows=rows)
+        evaluate = engine.evaluator(self._make_model(held_out, batches.rows), batches, c)
+        curve = filled(self.validation_loss_curve_ or [], len(loss_curve))
+        best = None
+        if getattr(self, "early_stopping", False):
+            best = BestIterate(
+                engine,
+                curve,
+                f"{self.reduction} {held_out.data}",
+                self._state["validation"],
+                tol=float(self.tol or 0.0),
+                patience=int(getattr(self, "n_iter_no_change", 1)),
+                stops=not engine.has_schedule,
+            )
+        return Validation(evaluate, curve, loss_curve, best)
+
+    def _advance(
+        self, engine: Any, loss_curve: list[float], watchers: list[Any], max_iter: int, tol: float | None
+    ) -> Status:
+        """Run the loop; raise if training diverges."""
+        model, patience, verbose = engine.model, int(getattr(self, "n_iter_no_change", 1)), int(self.verbose)
+        initial = model.theta * 1.0
+        status = train(
+            engine,
+            loss_curve,
+            max_iter=max_iter,
+            tol=tol,
+            n_iter_no_change=patience,
+            verbose=verbose,
+            watchers=watchers,
+        )
+        engine.finish()
+        if status == "diverged" or not model.am.is_finite(model.theta):
+            model.theta[...] = initial
+            raise ValueError(self._divergence_message(engine, len(loss_curve) - 1))
+        return status
+
+    def _attributes(
+        self,
+        engine: Any,
+        problem: Problem,
+        kind: str,
+        loss_curve: list[float],
+        validation: Validation | None,
+        *,
+        live: bool,
+    ) -> dict[str, Any]:
+        """The fitted attributes: at the end of training, or while it is `live`, at the current iterate, as copies."""
+        model, am, best = engine.model, problem.am, validation.best if validation else None
+        if live:
+            engine.finish()
+        theta = model.theta if live or best is None else am.from_numpy(best.theta, None)
+        x, y = self._scalings()
+        auto_rate = {"rate": engine.rate, "c": engine.c, "alpha": self.alpha, "reduction": self.reduction}
+        state = {
+            "parameters": [am.to_numpy(view) for view in model.views(model.theta)],
+            "epoch": engine.epoch,
+            "engine": engine.state(),
+            "kind": kind,
+            "auto_rate": auto_rate if self.learning_rate == "auto" else None,
+            "validation": best.state() if best else None,
+        }
+        strength = float(engine.penalty.strength)
+        curve = validation.curve if validation else self.validation_loss_curve_
+        return {
+            **self._published([am.to_numpy(view) for view in model.views(theta)], x, y, problem.stored),
+            "loss_curve_": list(loss_curve),
+            "validation_loss_curve_": None if curve is None else filled(curve, len(loss_curve)),
+            "n_iter_": len(loss_curve),
+            "learning_rate_": engine.rate,
+            "alpha_": strength * problem.total_weight if self.alpha == "auto" else float(self.alpha),
+            "_state": self._state | (copied(state) if live else state),
+        }
+
+    def _scalings(self) -> tuple[Scaling, Scaling]:
+        return Scaling(*self._state["x_scaling"]), Scaling(*self._state["y_scaling"])
+
+    def _penalty(self, model: Any, problem: Problem, c: float) -> Penalty:
+        """The L2 term with a fixed alpha; "auto" is none."""
+        alpha = 0.0 if self.alpha == "auto" else float(self.alpha)
+        return Penalty(model, fixed=alpha / problem.total_weight, c=c, total_weight=problem.total_weight)
+
+    def _divergence_message(self, engine: Any, iteration: int) -> str:
+        message = (
+            f"{type(self).__name__} diverged: the loss is not finite at iteration {iteration} with "
+            f"learning_rate={engine.rate:.6g}. "
+        )
+        curvature = engine.curvature(0.01) if engine.name == "gd" else np.inf
+        alternative = "such as " if self.learning_rate == "auto" else "or 'auto' for "
+        if np.isfinite(curvature) and engine.rate * curvature > 1.0:
+            return message + (
+                f"Gradient descent is stable up to about 2/L = {2.0 / curvature:.3g} at the weights it started from: "
+                f"choose a smaller learning_rate, {alternative}1/L = {1.0 / curvature:.3g}."
+            )
+        return message + f"Choose a smaller learning_rate. {SCALE_REMEDY}"
