@@ -57,7 +57,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "within_subsection_order": "FileNameSortKey",
     "reset_modules": ("matplotlib", "gallery_run.prepare"),
-    "min_reported_time": 0,
+    "write_computation_times": False,  # a page that would load scripts from elsewhere
     "thumbnail_size": (580, 320),
     "download_all_examples": False,
     "show_signature": False,
