@@ -7,6 +7,7 @@ import re
 import pytest
 from sklearn.neural_network import MLPRegressor
 
+import skrelu
 from skrelu import TwoLayerReLURegressor
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -80,3 +81,8 @@ def test_the_table_of_parameters_is_whole(column, estimator):
     cells = [row[0] if row[1] == "the same" else row[column] for row in rows[2:]]
     named = {code.split("=")[0] for cell in cells for code in re.findall(r"`([^`]*)`", cell)}
     assert named == set(estimator().get_params())
+
+
+def test_the_page_of_the_api_has_every_public_name():
+    listed = re.findall(r"^   (\w+)$", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert sorted(listed) == sorted(set(skrelu.__all__) - {"__version__"})
