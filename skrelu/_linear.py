@@ -96,7 +96,7 @@ class LinearGDRegressor(GradientRegressor):
         Number of outputs.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if X had any that are all strings.
 
     See Also

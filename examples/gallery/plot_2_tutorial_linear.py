@@ -1,0 +1,83 @@
+"""
+The linear tutorial and its 45-degree line
+==========================================
+
+The linear tutorial recovers the coefficients of :math:`2 x - 3 z + 5` from 1000 noisy rows by gradient descent, 100
+iterations each time its cell is run. Then it plots outputs against targets: a line at 45 degrees.
+"""
+
+# %%
+# The data, as the tutorial makes them.
+
+import numpy as np
+
+rng = np.random.RandomState(0)
+observations = 1000
+xs = rng.uniform(-10, 10, size=(observations, 1))
+zs = rng.uniform(-10, 10, size=(observations, 1))
+inputs = np.column_stack((xs, zs))
+noise = rng.uniform(-1, 1, size=(observations, 1))
+targets = 2 * xs - 3 * zs + 5 + noise
+
+# %%
+# With `warm_start`, to call `fit` again is to run the cell again. The tutorial ran it three times.
+
+from skrelu import LinearGDRegressor
+
+model = LinearGDRegressor(
+    learning_rate=0.01, max_iter=100, init="uniform", standardize=False, warm_start=True, random_state=rng
+)
+for run in (1, 2, 3):
+    model.fit(inputs, targets)
+    (weights,), (bias,) = model.coef_, model.intercept_
+    print(f"run {run}: weights {weights.round(4)}, bias {bias:.4f}, loss {model.loss_curve_[-1]:.4f}")
+
+# %%
+# The whole way of the coefficients, an iteration at a time: the weights are there after a few steps, the bias takes
+# all of the three runs. The reason is the curvature: the inputs have a variance of about 33, the column of ones that
+# belongs to the bias has a mean square of 1.
+
+stepwise = LinearGDRegressor(
+    learning_rate=0.01, max_iter=1, init="uniform", standardize=False, warm_start=True, random_state=0
+)
+path = []
+for _ in range(300):
+    stepwise.fit(inputs, targets)
+    path.append([*stepwise.coef_[0], stepwise.intercept_[0]])
+
+# %%
+# :class:`~sklearn.metrics.PredictionErrorDisplay` is scikit-learn's own picture of predicted against actual values.
+
+import matplotlib.pyplot as plt
+from sklearn.metrics import PredictionErrorDisplay
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), width_ratios=(1, 1.25))
+PredictionErrorDisplay.from_estimator(
+    model,
+    inputs,
+    targets[:, 0],
+    kind="actual_vs_predicted",
+    subsample=None,
+    ax=left,
+    scatter_kwargs={"s": 9, "alpha": 0.5, "edgecolor": "none"},
+    line_kwargs={"color": "#c22f2f", "linewidth": 1.5},
+)
+ticks = np.arange(-40, 41, 20)
+left.set(title="At 45 degrees", xlabel="outputs", ylabel="targets", xticks=ticks, yticks=ticks)
+for values, truth, name in zip(np.transpose(path), (2, -3, 5), ("weight of x", "weight of z", "bias"), strict=True):
+    (line,) = right.plot(np.arange(1, 301), values, linewidth=2, label=name)
+    right.axhline(truth, color=line.get_color(), linestyle=":", linewidth=1)
+right.set(title="The way to 2, -3 and 5", xlabel="iteration", xscale="log")
+right.legend(loc="center right", bbox_to_anchor=(1, 0.36))
+plt.show()
+
+# %%
+# With its defaults the estimator standardizes the columns, which makes all curvatures equal, and takes the largest safe
+# rate. It ends where least squares does.
+
+from sklearn.linear_model import LinearRegression
+
+default = LinearGDRegressor().fit(inputs, targets)
+exact = LinearRegression().fit(inputs, targets)
+print(f"LinearGDRegressor  weights {default.coef_[0].round(8)}, bias {default.intercept_[0]:.8f}")
+print(f"LinearRegression   weights {exact.coef_[0].round(8)}, bias {exact.intercept_[0]:.8f}")

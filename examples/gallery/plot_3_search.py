@@ -1,0 +1,59 @@
+"""
+A search for the learning rate on real data
+===========================================
+
+`GridSearchCV` over the learning rate of both solvers, on scikit-learn's diabetes data as they come. Rates that are too
+large diverge; such a fit raises an error after a few iterations, and the search goes on.
+"""
+
+import warnings
+
+import numpy as np
+from sklearn.datasets import load_diabetes
+from sklearn.exceptions import FitFailedWarning
+from sklearn.model_selection import GridSearchCV, train_test_split
+
+from skrelu import LearningRateDisplay, TwoLayerReLURegressor
+
+X, y = load_diabetes(return_X_y=True, scaled=False)
+X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+
+grid = [
+    {"solver": ["gd"], "learning_rate": np.geomspace(1e-3, 3, 12).round(4).tolist()},
+    {"solver": ["adam"], "learning_rate": np.geomspace(1e-4, 0.3, 8).round(4).tolist()},
+]
+search = GridSearchCV(TwoLayerReLURegressor(max_iter=100, random_state=0), grid)
+with warnings.catch_warnings():  # that candidates fail is what we want to see
+    warnings.filterwarnings("ignore", category=FitFailedWarning)
+    warnings.filterwarnings("ignore", "One or more of the test scores are non-finite", UserWarning)
+    search.fit(X_train, y_train)
+print(f"best: {search.best_params_}")
+print(f"mean R2 {search.best_score_:.3f}, on held-out rows {search.score(X_test, y_test):.3f}")
+
+# %%
+# Gradient descent is stable up to about 2/L around the weights it starts from. `learning_rate="auto"` is 1/L.
+
+rate = TwoLayerReLURegressor(solver="gd", max_iter=1, random_state=0).fit(X_train, y_train).learning_rate_
+print(f"1/L = {rate:.4f}, 2/L = {2 * rate:.4f}")
+
+# %%
+# :class:`~skrelu.LearningRateDisplay` draws the mean score and its spread over the folds; crosses are rates that
+# diverged in at least one of them. On the right is what each rate cost: a fit that diverges ends early.
+
+import matplotlib.pyplot as plt
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), sharex=True)
+display = LearningRateDisplay.from_search(search, ax=left)
+left.axvline(2 * rate, color="#8a8a8a", linestyle="--", linewidth=1)
+left.text(1.85 * rate, -0.3, "2/L of gd", color="#6a6a6a", ha="right", rotation="vertical")
+left.set(title="Score")
+
+table = search.cv_results_
+diverged = np.isnan(table["mean_test_score"])
+for line in display.lines_:
+    solver = np.array([f"solver={parameters['solver']}" == line.get_label() for parameters in table["params"]])
+    rates = np.array([parameters["learning_rate"] for parameters in table["params"]])
+    for mine, style in ((solver & ~diverged, "o-"), (solver & diverged, "X")):
+        right.plot(rates[mine], 1000 * table["mean_fit_time"][mine], style, color=line.get_color(), markersize=7)
+right.set(title="Time of a fit", xlabel="learning rate", ylabel="milliseconds", ylim=(0, None))
+plt.show()

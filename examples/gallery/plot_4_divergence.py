@@ -1,0 +1,80 @@
+"""
+Rates that converge and rates that diverge: 2/L
+===============================================
+
+A step of gradient descent multiplies the error along each direction of curvature :math:`l` by :math:`1 - \\eta l`. All
+errors shrink if :math:`\\eta < 2/L`, with :math:`L` the largest curvature. For the linear model this is exact; for the
+network it holds near the weights where :math:`L` was taken.
+"""
+
+import textwrap
+
+import numpy as np
+from sklearn.datasets import load_diabetes
+
+from skrelu import LinearGDRegressor, TwoLayerReLURegressor
+
+X, y = load_diabetes(return_X_y=True, scaled=False)
+limit = 2 * LinearGDRegressor(max_iter=1).fit(X, y).learning_rate_
+print(f"linear model: 2/L = {limit:.6f}")
+
+# %%
+# What `fit` says when it diverges. The estimator stays as it was.
+
+try:
+    LinearGDRegressor(learning_rate=3 * limit).fit(X, y)
+except ValueError as error:
+    print(textwrap.fill(str(error), 100))
+
+# %%
+# Close to the limit the loss goes up and down before it settles, or grows slowly. 1 % decides.
+
+curves = {}
+for fraction in (0.1, 0.5, 0.99, 1.01, 1.1):
+    model = LinearGDRegressor(learning_rate=fraction * limit, max_iter=150, init="standard_normal", random_state=0)
+    curves[fraction] = model.fit(X, y).loss_curve_
+
+# %%
+# The loss after 300 iterations, over a range of rates, for both models; where `fit` ended in an error it is infinite.
+
+
+def last_loss(model, rate):
+    """The loss at the end, infinite if the model diverged."""
+    try:
+        return model.set_params(learning_rate=rate).fit(X, y).loss_curve_[-1]
+    except ValueError:
+        return np.inf
+
+
+fractions = np.geomspace(0.02, 20, 31)
+network_limit = 2 * TwoLayerReLURegressor(solver="gd", max_iter=1, random_state=0).fit(X, y).learning_rate_
+linear, network = LinearGDRegressor(max_iter=300), TwoLayerReLURegressor(solver="gd", max_iter=300, random_state=0)
+ends = {
+    "linear": np.array([last_loss(linear, fraction * limit) for fraction in fractions]),
+    "network": np.array([last_loss(network, fraction * network_limit) for fraction in fractions]),
+}
+
+# %%
+# On the right, losses above 1000 are crosses at the edge. The linear model stops where the theory says. Somewhat above
+# 2/L the network moves to where the loss is flatter, and still settles; far above it diverges.
+
+import matplotlib.pyplot as plt
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4))
+for (fraction, curve), color in zip(
+    curves.items(), ("#9fc3e8", "#1f5fa8", "#2e8b57", "#dd7a1c", "#c22f2f"), strict=True
+):
+    left.semilogy(curve, color=color, linewidth=2, label=f"{fraction:.2f}")
+left.set(title="The linear model", xlabel="iteration", ylabel="loss", ylim=(0.1, 1e6))
+left.legend(title="rate / (2/L)", loc="upper left")
+for (name, losses), color in zip(ends.items(), ("#1f5fa8", "#dd7a1c"), strict=True):
+    shown = np.minimum(losses, 1e3)
+    right.loglog(fractions, shown, color=color, linewidth=1, alpha=0.5)
+    right.loglog(fractions[losses < 1e3], losses[losses < 1e3], "o", color=color, label=name)
+    right.loglog(fractions[losses >= 1e3], shown[losses >= 1e3], "X", color="#c22f2f", markersize=8, clip_on=False)
+right.axvline(1, color="#8a8a8a", linestyle="--")
+right.axvspan(0.02, 1, color="#2e8b57", alpha=0.06, linewidth=0)
+right.text(0.93, 300, "stable", color="#2e8b57", ha="right")
+right.set(title="Loss after 300 iterations", xlabel="rate / (2/L)", ylim=(0.05, 1e3), xlim=(0.02, 20))
+right.legend(loc="upper left")
+plt.show()

@@ -1,0 +1,106 @@
+"""
+Validation sets, early stopping and callbacks
+=============================================
+
+A network that is trained for long enough learns the noise. A validation set shows when; `early_stopping` ends with the
+weights of the iteration that was best on it; a callback looks at the model while it is trained.
+"""
+
+# %%
+# Early stopping
+# --------------
+# Without a penalty and at a constant rate the network overfits the diabetes data. `fit` takes a validation set, as
+# `HistGradientBoostingRegressor` does. Without one, `early_stopping` holds out a tenth of the rows.
+
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.model_selection import train_test_split
+
+from skrelu import LossCurveDisplay, TwoLayerReLURegressor
+
+X, y = load_diabetes(return_X_y=True, scaled=False)
+X_train, X_rest, y_train, y_rest = train_test_split(X, y, train_size=0.6, random_state=0)
+X_val, X_test, y_val, y_test = train_test_split(X_rest, y_rest, train_size=0.5, random_state=0)
+
+constant = {"learning_rate_schedule": "constant", "learning_rate": 0.002, "random_state": 0}
+models = {
+    "overfits": TwoLayerReLURegressor(**constant, max_iter=300, alpha=0),
+    "stops early": TwoLayerReLURegressor(**constant, max_iter=300, alpha=0, early_stopping=True),
+    "defaults": TwoLayerReLURegressor(max_iter=300, random_state=0, early_stopping=True),
+}
+for name, model in models.items():
+    model.fit(X_train, y_train, X_val=X_val, y_val=y_val)
+    print(f"{name:12} {model.n_iter_:3} iterations, R2 on the third part of the rows {model.score(X_test, y_test):.2f}")
+
+# %%
+# :class:`~skrelu.LossCurveDisplay` draws the training loss, and the validation loss dashed; a star marks the weights
+# that `fit` ended with. At a constant rate, training ends 10 iterations after the best one. The cosine schedule of the
+# defaults runs to its end, where the rates are small, and the automatic penalty keeps the validation loss from rising.
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), sharey=True)
+for axes, names in ((left, ("overfits", "stops early")), (right, ("defaults",))):
+    for name, color in zip(names, ("#dd7a1c", "#1f5fa8"), strict=False):
+        model = models[name]
+        LossCurveDisplay.from_estimator(model, ax=axes, name=name, line_kwargs={"color": color, "linewidth": 1.6})
+        if model.early_stopping:
+            best = int(np.argmin(model.validation_loss_curve_))
+            axes.plot(best, model.validation_loss_curve_[best], "*", color="#c22f2f", markersize=13, zorder=5)
+left.set(title="Constant rate, no penalty")
+right.set(title="Cosine schedule, automatic penalty")
+plt.show()
+
+# %%
+# A callback of your own
+# ----------------------
+# A callback of scikit-learn is any object with four methods. If `on_fit_task_end` names `fitted_estimator`, it gets the
+# model as it is after each iteration. This one keeps the function that the network has learned so far, of one feature:
+# the fractal dimension of the outline of a cell nucleus from its radius, in scikit-learn's data on breast cancer. (It
+# could also end training, by returning True.)
+
+
+class Snapshots:
+    """Keeps the predictions for `grid` after the iterations named."""
+
+    def __init__(self, grid, iterations):
+        self.grid, self.iterations, self.curves = grid, iterations, {}
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        if context.task_name == "iteration" and context.task_id + 1 in self.iterations:
+            self.curves[context.task_id + 1] = fitted_estimator.predict(self.grid)
+
+
+cells = load_breast_cancer().data
+radius, dimension = cells[:, [0]], cells[:, 9]
+snapshots = Snapshots(np.linspace(radius.min(), radius.max(), 200)[:, None], iterations=(1, 3, 10, 30, 300))
+network = TwoLayerReLURegressor(**constant, max_iter=300, alpha=0).set_callbacks(snapshots)
+network.fit(radius, dimension)
+
+figure, axes = plt.subplots(figsize=(9, 4.6))
+axes.plot(radius[:, 0], dimension, "o", color="#8a8a8a", alpha=0.35, markersize=5, markeredgewidth=0)
+colors = plt.cm.viridis(np.linspace(0.85, 0.1, len(snapshots.curves)))
+for (count, curve), color in zip(snapshots.curves.items(), colors, strict=True):
+    axes.plot(snapshots.grid[:, 0], curve, color=color, linewidth=2, label=f"after {count}")
+axes.set(title="The function as it is learned", xlabel="mean radius", ylabel="mean fractal dimension")
+axes.legend(title="iteration", ncols=2)
+plt.show()
+
+# %%
+# scikit-learn's own callbacks, `ProgressBar` and `ScoringMonitor`, are set in the same way.
+
+from sklearn.callback import ScoringMonitor
+
+monitor = ScoringMonitor(scoring="r2")
+TwoLayerReLURegressor(max_iter=50, random_state=0).set_callbacks(monitor).fit(X_train, y_train)
+scores = [row["r2"] for row in monitor.get_logs().data if row["task_name"] == "iteration"]
+print(f"R2 on the training rows, iterations 1, 10 and 50: {scores[0]:.2f}, {scores[9]:.2f}, {scores[49]:.2f}")
