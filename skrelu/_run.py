@@ -298,7 +298,7 @@ class TrainingRun(CallbackSupportMixin, metaclass=ABCMeta):
         curve = validation.curve if validation else self.validation_loss_curve_
         return {
             **self._published([am.to_numpy(view) for view in model.views(theta)], x, y, problem.stored),
-            "loss_curve_": list(loss_curve),
+            "loss_curve_": list(loss_curve) if live else loss_curve,
             "validation_loss_curve_": None if curve is None else filled(curve, len(loss_curve)),
             "n_iter_": len(loss_curve),
             "learning_rate_": engine.rate,

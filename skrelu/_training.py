@@ -83,7 +83,8 @@ class Plateau:
 
 
 Status = Literal["max_iter", "converged", "stopped", "diverged", "interrupted"]  # why training ended
-_LOOK_AHEAD = 4096  # iterations whose losses are asked for at once of an engine that can go back
+# Iterations asked for at once of an engine that can go back: where it may have to, and at most.
+_LOOK_AHEAD, _MOST_AHEAD = 4096, 65536
 _ROWS_BETWEEN_COPIES = 4096  # copying costs a percent of an iteration then, and repeating these next to nothing
 
 
@@ -101,7 +102,7 @@ class Checkpoint:
         self._copies = [(a, self._am.empty(a.shape, a.dtype)) for a in arrays]
         between = max(1, _ROWS_BETWEEN_COPIES // engine.batches.n_samples)
         # A power of two, so that looks at losses on a GPU, every 16 iterations, fall on the last one.
-        self.stride = _LOOK_AHEAD if engine.can_go_back else 1 << between.bit_length() - 1
+        self.stride = _MOST_AHEAD if engine.can_go_back else 1 << between.bit_length() - 1
         self._take()
 
     def advance(self, n_iter: int) -> list[float]:
@@ -173,7 +174,7 @@ def _iterate(
 ) -> Status:
     engine = checkpoint.engine
     looks = tol is not None or verbose > 0 or len(watchers) > 0
-    stride = 1 if watchers or (looks and not engine.can_go_back) else checkpoint.stride
+    stride = (_LOOK_AHEAD if engine.can_go_back and not watchers else 1) if looks else checkpoint.stride
     plateau = None if tol is None else Plateau(loss_curve, start=0, tol=tol, patience=n_iter_no_change)
     remaining = max_iter
     while remaining:

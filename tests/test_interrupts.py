@@ -177,6 +177,7 @@ def test_an_interruption_under_the_cosine_schedule(monkeypatch):
 
 def test_an_interruption_of_the_closed_form(monkeypatch):
     monkeypatch.setattr(skrelu._training, "_LOOK_AHEAD", 5)
+    monkeypatch.setattr(skrelu._training, "_MOST_AHEAD", 5)
     X, y = problem()
     for verbose in (0, 1):
         model = LinearGDRegressor(precompute=True, max_iter=100, verbose=verbose)
