@@ -183,8 +183,10 @@ class TrainingRun(CallbackSupportMixin, metaclass=ABCMeta):
             watchers: list[Any] = [watcher for watcher in (validation, callbacks) if watcher is not None]
             with blas_threads(*self._work(problem, kind, engine.batches.rows, max_iter)):
                 status = self._advance(engine, problem, loss_curve, watchers, max_iter, None if best else tol)
+            if status == "interrupted" and validation is not None:
+                validation.end()  # the last completed iteration may not have been looked at
         if best is not None and not np.isfinite(best.loss):
-            if status == "interrupted":  # before the first look at the validation set
+            if status == "interrupted":  # which has to end a search, too: another error would not
                 raise KeyboardInterrupt
             raise ValueError(
                 "The validation loss was not finite after any iteration, so none is the best. Check X_val and y_val "
