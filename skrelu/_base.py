@@ -110,9 +110,9 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
         ------
         ValueError
             If training diverges, with the iteration, the learning rate and the remedy; if the input is not valid.
-
         KeyboardInterrupt
-            If it is interrupted: the estimator is fitted by the iterations before, and a search or a program ends.
+            If it is interrupted, so that a search or a program ends: the estimator is fitted by the iterations that
+            were completed, and stays as it was if there are none.
 
         Warns
         -----
@@ -226,7 +226,7 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
         if status == "interrupted":
             raise KeyboardInterrupt(
                 f"{type(self).__name__} was interrupted and keeps what was completed: it is fitted by n_iter_="
-                f"{self.n_iter_} iterations. partial_fit, or fit with warm_start=True, goes on from there."
+                f"{self.n_iter_} iterations. fit with warm_start=True goes on from there."
             )
 
     @with_callbacks  # of the copy that is trained, which has what ends them

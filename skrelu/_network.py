@@ -48,9 +48,10 @@ class _Model:
     def _use_rows(self, r: int) -> None:
         """Make the buffers' attributes their first r rows."""
         if r != self._n_rows:
-            self._n_rows = r
+            self._n_rows = 0  # an interruption leaves some of these, and the next call makes all of them
             for name, buffer in self._buffers.items():
                 setattr(self, name, buffer[:r, ...])
+            self._n_rows = r
 
     def views(self, flat: Array) -> tuple[Array, ...]:
         raise NotImplementedError

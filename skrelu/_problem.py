@@ -62,9 +62,10 @@ class Problem:
         """The problem of some of the rows, copied."""
         y = self._y[indices] if self.y_ndim == 2 else self._y[indices, 0]
         weights = None if self._sample_weight is None else self._sample_weight[indices]
-        home = self.home
-        X = home.xp.take(self.X, home.from_numpy(indices, None), axis=0)
-        return Problem(self.am, home, X, y, weights, self.dtype)
+        return Problem(self.am, self.home, self._taken(indices), y, weights, self.dtype)
+
+    def _taken(self, indices: np.ndarray) -> Array:
+        return self.home.xp.take(self.X, self.home.from_numpy(indices, None), axis=0)
 
     @property
     def rows_that_count(self) -> np.ndarray:
@@ -111,7 +112,7 @@ class Problem:
     def raw_blocks(self) -> Iterator[Array]:
         """Blocks of the rows of X as they are."""
         for rows in blocks_of(self.n_samples, max(1, _BLOCK_NUMBERS // self.n_features)):
-            yield self.X[rows if self._index is None else self.home.from_numpy(self._index[rows], None), ...]
+            yield self.X[rows, ...] if self._index is None else self._taken(self._index[rows])
 
     def rounded(self, a: np.ndarray) -> Array:
         """A coefficient in the precision of X and where X lives."""

@@ -109,7 +109,7 @@ class Checkpoint:
         """`engine.advance`; its caller appends the losses to the curve."""
         if self.engine.epoch >= self._epoch + self.stride:
             self._take()
-        self._whole, self._length, self._losses = self.engine.can_go_back, len(self._curve), []
+        self._whole, self._length = False, len(self._curve)
         self._losses = self.engine.advance(n_iter)
         self._whole = not self.engine.can_go_back  # going back may be interrupted, too
         return self._losses

@@ -94,8 +94,9 @@ class Validation:
         """Nothing."""
 
     def end(self) -> bool:
+        """Whether to stop. A second look at an iteration, after an interruption of the first, is as the only one."""
         loss = self._evaluate()
-        self.curve.append(loss if math.isfinite(loss) else math.inf)
+        self.curve[len(self._loss_curve) - 1 :] = [loss if math.isfinite(loss) else math.inf]
         if self.best is None:
             return False
         return self.best.observe() and self._loss_curve[-1] <= self._loss_curve[0]

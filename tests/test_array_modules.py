@@ -437,6 +437,19 @@ def test_training_on_a_device_that_is_not_the_default(model, dtype):
     np.testing.assert_allclose(predictions, expected, rtol=0, atol=atol)
 
 
+@pytest.mark.parametrize(
+    "model", [LinearGDRegressor(max_iter=5), TwoLayerReLURegressor(5, solver="gd", max_iter=5, random_state=0)]
+)
+def test_predictions_near_the_end_of_the_range_are_checked_without_the_rows_of_weight_zero(model):
+    rng = np.random.default_rng(0)
+    X, y, weights = rng.standard_normal((20, 3)), 1e100 * rng.standard_normal(20), np.arange(20.0) % 3
+    expected = sklearn.clone(model).fit(X, y, weights).predict(X)
+    with sklearn.config_context(array_api_dispatch=True):
+        there = [array_api_strict.asarray(a) for a in (X, y, weights)]
+        predictions = np.asarray(sklearn.clone(model).fit(*there).predict(there[0]))
+    np.testing.assert_allclose(predictions, expected, rtol=0, atol=1e3 * np.finfo(float).eps * np.abs(y).max())
+
+
 # One (ROWS, HIDDEN) buffer is 1 MB in float64 and 0.5 in float32, the parameters are 0.4 and 0.2 MB.
 ROWS, FEATURES, HIDDEN, LIMIT = 512, 200, 256, 200_000
 

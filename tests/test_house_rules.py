@@ -24,7 +24,7 @@ LAYERS = [
     {"_array_module.__init__", "_batches", "_callbacks"},
     # engines, the validated problem, the choice of the array library
     {"_namespaces", "_plain", "_problem"},
-    {"_closed_form", "_cost", "_sample_space", "_state", "_validation"},
+    {"_closed_form", "_cost", "_definition", "_sample_space", "_state", "_validation"},
     # estimators
     {"_run"},
     {"_base"},
@@ -98,7 +98,7 @@ def test_a_module_has_a_place_and_imports_from_lower_ones_only(name):
 
 def test_the_rule_of_the_layers_sees_imports():
     assert siblings_of("_base") >= {"_namespaces", "_run"}
-    assert siblings_of("_run") >= {"_batches", "_training"}
+    assert siblings_of("_run") >= {"_definition", "_training"}
     assert siblings_of("_namespaces") == {"_array_module.__init__"}
     assert siblings_of("__init__") >= {"_linear", "_two_layer"}
 

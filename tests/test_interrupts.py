@@ -1,6 +1,7 @@
 """Interruptions and failures at every operation of a fit: what was completed is kept, what failed leaves no trace."""
 
 import _thread
+import contextlib
 import io
 import os
 import pickle
@@ -8,6 +9,7 @@ import struct
 import subprocess
 import sys
 import threading
+import types
 
 import joblib
 import numpy as np
@@ -18,8 +20,10 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
 import skrelu._closed_form
+import skrelu._network
 import skrelu._plain
 import skrelu._training
+import skrelu._validation
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 from skrelu._array_module import NumpyArrayModule
 
@@ -194,6 +198,102 @@ def test_an_interruption_of_the_closed_form(monkeypatch):
             with pytest.raises(KeyboardInterrupt, match="n_iter_=15 iterations"):
                 model.fit(X, y)
         assert_identical(model, clone(model).set_params(max_iter=15).fit(X, y))
+
+
+class Countdown:
+    """Functions of which the call number `at`, of all of them together, is interrupted."""
+
+    def __init__(self):
+        self.at = self.calls = 0
+
+    def __call__(self, function):
+        def counted(*arguments):
+            self.calls += 1
+            if self.calls == self.at:
+                raise KeyboardInterrupt
+            return function(*arguments)
+
+        return counted
+
+    def interruptions(self, fit):
+        """What `fit` returns, interrupted at each call in turn."""
+        while self.calls >= self.at:
+            self.at, self.calls = self.at + 1, 0
+            yield fit()
+
+
+def interrupted_fit(model, *arguments, **keywords):
+    """A fitted clone; of the same parameters and not fitted where nothing was completed."""
+    model = clone(model)
+    with contextlib.suppress(KeyboardInterrupt):
+        model.fit(*arguments, **keywords)
+    return model
+
+
+def assert_part_of(interrupted, parts, whole, *arguments, **keywords):
+    """The interrupted fit is one of so many iterations, and goes on to be the whole; number of its iterations."""
+    k = getattr(interrupted, "n_iter_", 0)
+    if k:
+        assert_identical(interrupted, parts[k])
+        assert interrupted.validation_loss_curve_ == parts[k].validation_loss_curve_
+    if 0 < k < whole:
+        interrupted.set_params(warm_start=True, max_iter=whole - k).fit(*arguments, **keywords)
+        assert_identical(interrupted, parts[whole])
+        assert interrupted.validation_loss_curve_ == parts[whole].validation_loss_curve_
+    return k
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_an_interruption_in_the_middle_of_what_the_closed_form_computes_at_once(watched, monkeypatch):
+    monkeypatch.setattr(skrelu._training, "_MOST_AHEAD", 16)
+    monkeypatch.setattr(skrelu._closed_form, "_CHUNK", 16)  # four of the iterations asked for
+    X, y = problem()
+    model = LinearGDRegressor(precompute=True, max_iter=40, learning_rate=0.05)
+    held_out = {"X_val": -X, "y_val": y} if watched else {}
+    parts = {k: clone(model).set_params(max_iter=k).fit(X, y, **held_out) for k in range(1, 41)}
+    countdown, finite = Countdown(), np.isfinite
+    numpy = types.SimpleNamespace(**vars(np) | {"isfinite": countdown(finite)})  # which looks at each part's losses
+
+    def fit():
+        with monkeypatch.context() as patch:
+            patch.setattr(skrelu._closed_form, "np", numpy)
+            return interrupted_fit(model, X, y, **held_out)
+
+    kept = [assert_part_of(part, parts, 40, X, y, **held_out) for part in countdown.interruptions(fit)]
+    assert kept == sorted(kept)
+    assert set(kept) == (set(range(41)) if watched else {0, 16, 32, 40})
+
+
+@pytest.mark.parametrize(
+    ("name", "own_set"), [*((name, True) for name in MODELS if name != "linear"), ("adam", False), ("shortcut", False)]
+)
+def test_an_interruption_with_a_validation_set(name, own_set, monkeypatch):
+    X, y = problem()
+    held_out = {"X_val": -X, "y_val": np.abs(y)} if own_set else {}
+    model = clone(MODELS[name]).set_params(early_stopping=True, n_iter_no_change=50)
+    parts = {k: clone(model).set_params(max_iter=k).fit(X, y, **held_out) for k in range(1, N_ITER + 3)}
+    countdown = Countdown()
+    best, network = skrelu._validation.BestIterate, skrelu._network.TwoLayerNetwork
+
+    def fit():
+        with monkeypatch.context() as patch:
+            patch.setattr(best, "observe", countdown(best.observe))
+            patch.setattr(network, "loss", countdown(network.loss))
+            return interrupted_fit(model, X, y, **held_out)
+
+    kept = [assert_part_of(part, parts, N_ITER + 2, X, y, **held_out) for part in countdown.interruptions(fit)]
+    assert kept == sorted(kept)
+    assert set(kept) == set(range(N_ITER + 1))
+
+
+def test_an_interruption_between_the_buffers_of_a_batch(monkeypatch):
+    # The last batch is a smaller one: buffers of two sizes must not be left beside each other.
+    X, y = problem()
+    parts = {k: clone(ADAM).set_params(max_iter=k).fit(X, y) for k in range(1, N_ITER + 1)}
+    countdown = Countdown()
+    monkeypatch.setattr(skrelu._network, "setattr", countdown(setattr), raising=False)
+    kept = [assert_part_of(part, parts, 0) for part in countdown.interruptions(lambda: interrupted_fit(ADAM, X, y))]
+    assert set(kept) == set(range(N_ITER + 1))
 
 
 @pytest.mark.parametrize("precompute", [False, True])

@@ -17,7 +17,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 import skrelu._batches
-import skrelu._run
+import skrelu._definition
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
 FACTOR = int(os.environ.get("SKRELU_CASES", "1"))
@@ -226,7 +226,11 @@ def test_predictions_and_batches_do_not_depend_on_blocks_of_rows(model, problem,
     model = tamed(model, problem)
     whole = clone(model).fit(*problem)
     predicted = whole.predict(X)
-    names = [(skrelu._run, "_PREDICT_BLOCK"), (skrelu._batches, "_KEPT_NUMBERS"), (skrelu._batches, "_STAGE_NUMBERS")]
+    names = [
+        (skrelu._definition, "_PREDICT_BLOCK"),
+        (skrelu._batches, "_KEPT_NUMBERS"),
+        (skrelu._batches, "_STAGE_NUMBERS"),
+    ]
     before = [getattr(module, name) for module, name in names]
     try:
         for (module, name), value in zip(names, (block, 0, block), strict=True):

@@ -18,7 +18,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import skrelu._run
+import skrelu._definition
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
 EPS = np.finfo(np.float64).eps
@@ -491,7 +491,7 @@ def test_verbose_prints_every_kth_iteration(name, k, capsys):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_network_predicts_its_formula(fit_intercept, dtype, m, block, monkeypatch):
-    monkeypatch.setattr(skrelu._run, "_PREDICT_BLOCK", block)
+    monkeypatch.setattr(skrelu._definition, "_PREDICT_BLOCK", block)
     X, y = problem(m=m)
     model = TwoLayerReLURegressor(9, max_iter=5, fit_intercept=fit_intercept, random_state=0).fit(X.astype(dtype), y)
     X = np.random.RandomState(2).normal(size=(101, 3)).astype(dtype)
@@ -508,7 +508,7 @@ def test_network_predicts_its_formula(fit_intercept, dtype, m, block, monkeypatc
 @pytest.mark.parametrize("m", [None, 1, 3])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_linear_predicts_its_formula(dtype, m, block, monkeypatch):
-    monkeypatch.setattr(skrelu._run, "_PREDICT_BLOCK", block)
+    monkeypatch.setattr(skrelu._definition, "_PREDICT_BLOCK", block)
     X, y = problem(m=m)
     model = LinearGDRegressor(max_iter=5).fit(X.astype(dtype), y)
     X = np.random.RandomState(2).normal(size=(101, 3)).astype(dtype)
