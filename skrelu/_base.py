@@ -91,7 +91,8 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights, not all zero. A weight of k counts as k equal rows.
+            Non-negative weights, not all zero. A weight of k counts as k equal rows: in the
+            objective, and exactly where all rows are in one batch; minibatches are of other rows then.
         X_val : array-like of shape (n_val, n_features), default=None
             Inputs of a validation set, whose loss after each iteration becomes `validation_loss_curve_`. From the array
             library and device of X; converted to the dtype of X. A Pipeline transforms it as it does X with

@@ -69,8 +69,9 @@ def to_onnx(estimator: Any) -> Any:
     onnx = _require("onnx", "to_onnx", '"skrelu[onnx]"')
     if not isinstance(estimator, _ESTIMATORS):
         raise TypeError(
-            f"to_onnx takes a LinearGDRegressor or TwoLayerReLURegressor; got {type(estimator).__name__}. For a model "
-            "that contains one, such as a Pipeline, call skrelu.register_onnx_converters() and then skl2onnx.to_onnx."
+            f"to_onnx takes a LinearGDRegressor or TwoLayerReLURegressor; got {type(estimator).__name__}. Of a search "
+            "pass best_estimator_; for a Pipeline with one of them call skrelu.register_onnx_converters() and then "
+            "skl2onnx.to_onnx."
         )
     check_is_fitted(estimator)
     layers = _layers(estimator)

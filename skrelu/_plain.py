@@ -16,7 +16,7 @@ Array = Any
 _ITERATIONS_PER_LOOK = 16  # at losses that are computed asynchronously: a look waits for all the work before it
 
 SCALE_REMEDY = (
-    "The numbers are too large for their dtype; use standardize=True or float64, or divide X and y by a constant."
+    "the numbers are too large for their dtype; use standardize=True or float64, or divide X and y by a constant."
 )
 
 
@@ -39,7 +39,7 @@ def stable_rate(curvature: float) -> float:
     """1 / L, the rate at which no step of gradient descent overshoots; 1 where the loss is flat."""
     if not math.isfinite(curvature):
         raise ValueError(
-            "learning_rate='auto' needs the curvature of the loss at the initial weights, which is not finite. "
+            "learning_rate='auto' needs the curvature of the loss at the initial weights, which is not finite: "
             + SCALE_REMEDY
         )
     return 1.0 / curvature if curvature > 0.0 else 1.0

@@ -244,7 +244,7 @@ class TrainingRun(CallbackSupportMixin, Definition):
         single = " X is float32, which ends at 3.4e+38: with X as float64 the same run may stay finite."
         single = single if dtype == np.float32 else ""
         if engine.name == "gd" and status == "diverged" and iteration == 0:
-            return f"{at}, before any step: no learning_rate helps. {SCALE_REMEDY}{single}"
+            return f"{at}, before any step, so no learning_rate helps: {SCALE_REMEDY}{single}"
         at += f" with learning_rate={engine.rate:.6g}. "
         curvature = engine.curvature(0.01) if engine.name == "gd" else np.inf
         alternative = "such as " if self.learning_rate == "auto" else "or 'auto' for "
@@ -253,4 +253,4 @@ class TrainingRun(CallbackSupportMixin, Definition):
                 f"{at}Gradient descent is stable up to about 2/L = {2.0 / curvature:.3g} at the weights it started "
                 f"from: choose a smaller learning_rate, {alternative}1/L = {1.0 / curvature:.3g}.{single}"
             )
-        return f"{at}Choose a smaller learning_rate. If it stays so: {SCALE_REMEDY}{single}"
+        return f"{at}Choose a smaller learning_rate. If that does not help: {SCALE_REMEDY}{single}"

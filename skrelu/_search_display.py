@@ -200,11 +200,15 @@ class LearningRateDisplay:
             If matplotlib is not installed.
         NotFittedError
             If `search` is not fitted.
+        TypeError
+            If it is not a search.
         ValueError
             If the parameters of the search do not have exactly one learning rate and `param_name` is not given, or if
             there are several metrics and `refit` does not name one.
         """
         check_matplotlib_support(f"{cls.__name__}.from_search")
+        if not hasattr(search, "refit"):
+            raise TypeError(f"from_search takes a fitted search such as GridSearchCV; got {type(search).__name__}.")
         check_is_fitted(search, "cv_results_")
         metric = _metric(search, metric)
         table = search.cv_results_
@@ -255,7 +259,8 @@ def _learning_rate_name(params: list[dict[str, Any]], name: str | None) -> str:
     rates = [key for key in known if (key.split("__")[-1] == "learning_rate" if name is None else key == name)]
     if len(rates) != 1:
         raise ValueError(
-            f"param_name must name the learning rate, one of the parameters of the search, {known}; got {name!r}"
+            f"The search has {len(rates)} parameters that may be the learning rate, of {known}: param_name must name "
+            f"one of these; got {name!r}"
         )
     return rates[0]
 

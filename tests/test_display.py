@@ -280,7 +280,9 @@ def test_searches_that_do_not_fit_are_refused():
     with pytest.raises(NotFittedError):
         LearningRateDisplay.from_search(GridSearchCV(LinearGDRegressor(), {"learning_rate": [0.1]}))
     no_rate = GridSearchCV(LinearGDRegressor(), {"alpha": [0.0, 1.0]}).fit(X, Y)
-    with pytest.raises(ValueError, match=r"param_name must name the learning rate.*\['alpha'\]; got None"):
+    with pytest.raises(TypeError, match=r"takes a fitted search such as GridSearchCV; got LinearGDRegressor"):
+        LearningRateDisplay.from_search(LinearGDRegressor().fit(X, Y))
+    with pytest.raises(ValueError, match=r"has 0 parameters that may be the learning rate, of \['alpha'\].*got None"):
         LearningRateDisplay.from_search(no_rate)
     with pytest.raises(ValueError, match="got 'eta'"):
         LearningRateDisplay.from_search(no_rate, param_name="eta")

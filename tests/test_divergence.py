@@ -131,7 +131,7 @@ def test_a_loss_that_overflows_before_the_first_step_is_not_blamed_on_the_rate(d
     for model in (LinearGDRegressor(precompute=False), TwoLayerReLURegressor(7, solver="gd", precompute=False)):
         model.set_params(standardize=False, learning_rate=1e-3)
         with pytest.raises(
-            ValueError, match=r"at iteration 0, before any step: no learning_rate helps\. The numbers are"
+            ValueError, match=r"at iteration 0, before any step, so no learning_rate helps: the numbers are"
         ):
             model.fit(X, y * 1e160)
     for standardize in (True, False):
