@@ -57,6 +57,7 @@ class ClosedForm:
         self._R: Any = None  # for wide data, with self._y
         self._gather(wide)
         self._prepared = False
+        self._known: tuple[int, np.ndarray] = (0, np.zeros(0))  # losses from an iteration on
 
     def default_rate(self, rtol: float) -> float:
         return stable_rate(self.curvature(rtol))
@@ -83,9 +84,8 @@ class ClosedForm:
         if not self._prepared:
             self._prepare()
         losses: list[float] = []
-        stride = max(1, _CHUNK // len(self._values))
         while len(losses) < n_iter:
-            chunk = self._losses(self._t, self._t + min(stride, n_iter - len(losses)))
+            chunk = self._losses_from(self._t, n_iter - len(losses))
             finite = np.isfinite(chunk)
             if not finite.all():
                 chunk = chunk[: int(np.argmin(finite)) + 1]
@@ -204,6 +204,18 @@ class ClosedForm:
                 self._cross = (self._vectors.T @ self._hessian @ self._vectors) * (modes @ modes.T)
         self._active = np.square(modes).sum(axis=1) > 0.0
         self._prepared = True
+
+    def _losses_from(self, start: int, n_iter: int) -> np.ndarray:
+        """Losses from iteration `start` on, of 1 to `n_iter` iterations.
+
+        Where they are asked for one by one they are computed ahead, each time twice as many as before.
+        """
+        first, known = self._known
+        if not first <= start < first + len(known):
+            stride = max(1, _CHUNK // len(self._values))
+            n_ahead = 2 * len(known) if n_iter == 1 and start == first + len(known) else 0
+            first, known = self._known = start, self._losses(start, start + min(stride, max(n_iter, n_ahead)))
+        return known[start - first : start - first + n_iter]
 
     def _losses(self, start: int, stop: int) -> np.ndarray:
         """Losses before the updates `start` to `stop` - 1."""

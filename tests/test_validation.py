@@ -17,6 +17,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
+import skrelu._closed_form
 import skrelu._sample_space
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
@@ -242,6 +243,22 @@ def test_a_look_at_the_validation_set_needs_no_memory(name):
     peak(1)
     # a column of X_val would be 160 kB
     assert abs(peak(20) - peak(2)) < 50_000
+
+
+def test_the_closed_form_computes_many_losses_at_once_where_each_is_looked_at(monkeypatch):
+    computed, losses = [], skrelu._closed_form.ClosedForm._losses
+
+    def counted(self, start, stop):
+        computed.append(stop - start)
+        return losses(self, start, stop)
+
+    monkeypatch.setattr(skrelu._closed_form.ClosedForm, "_losses", counted)
+    (X, y), (X_val, y_val) = problem(), problem(20, seed=1)
+    model = clone(ENGINES["closed_form_penalty"]).set_params(max_iter=1000)
+    watched = clone(model).fit(X, y, X_val=X_val, y_val=y_val)
+    assert len(computed) <= 10
+    assert sum(computed) < 2 * 1000 + 1
+    assert watched.loss_curve_ == model.fit(X, y).loss_curve_
 
 
 def test_a_validation_loss_that_is_not_finite_is_recorded_as_infinite():
