@@ -72,7 +72,7 @@ class Checkpoint:
         """`engine.advance`; its caller appends the losses to the curve."""
         if self._engine.epoch >= self._epoch + self.stride:
             self._take()
-        self._whole, self._length, self._losses = self._engine.can_go_back, len(self._curve), []
+        self._whole, self._length, self._losses = False, len(self._curve), []
         self._losses = self._engine.advance(n_iter)
         self._whole = not self._engine.can_go_back  # going back may be interrupted, too
         return self._losses
