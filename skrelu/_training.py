@@ -50,7 +50,7 @@ class Engine(Protocol):
 
 Status = Literal["max_iter", "converged", "diverged", "interrupted"]  # why training ended
 _LOOK_AHEAD = 4096  # iterations whose losses are asked for at once of an engine that can go back
-_ROWS_BETWEEN_COPIES = 4096  # copying costs a percent of an iteration then, and repeating these next to nothing
+_ROWS_BETWEEN_COPIES = 2**14  # copying costs a percent of an iteration then, and repeating these a moment
 
 
 class Checkpoint:
