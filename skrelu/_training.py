@@ -85,7 +85,7 @@ class Plateau:
 Status = Literal["max_iter", "converged", "stopped", "diverged", "interrupted"]  # why training ended
 # Iterations asked for at once of an engine that can go back: where it may have to, and at most.
 _LOOK_AHEAD, _MOST_AHEAD = 4096, 65536
-_ROWS_BETWEEN_COPIES = 4096  # copying costs a percent of an iteration then, and repeating these next to nothing
+_ROWS_BETWEEN_COPIES = 2**14  # copying costs a percent of an iteration then, and repeating these a moment
 
 
 class Checkpoint:

@@ -179,9 +179,11 @@ def test_an_interruption_under_the_cosine_schedule(monkeypatch):
     assert len({w.tobytes() for w in weights.values()}) == len(weights)
 
 
-def test_an_interruption_of_the_closed_form(monkeypatch):
+@pytest.mark.parametrize(("chunk", "at", "kept"), [(2**16, 4, 15), (1, 13, 10)], ids=["at once", "in pieces"])
+def test_an_interruption_of_the_closed_form(chunk, at, kept, monkeypatch):
     monkeypatch.setattr(skrelu._training, "_LOOK_AHEAD", 5)
     monkeypatch.setattr(skrelu._training, "_MOST_AHEAD", 5)
+    monkeypatch.setattr(skrelu._closed_form, "_CHUNK", chunk)
     X, y = problem()
     for verbose in (0, 1):
         model = LinearGDRegressor(precompute=True, max_iter=100, verbose=verbose)
@@ -189,15 +191,15 @@ def test_an_interruption_of_the_closed_form(monkeypatch):
 
         def interrupted_losses(self, start, stop, losses=losses, calls=calls):
             calls.append(start)
-            if len(calls) == 4:
+            if len(calls) == at:
                 raise KeyboardInterrupt
             return losses(self, start, stop)
 
         with monkeypatch.context() as patch:
             patch.setattr(skrelu._closed_form.ClosedForm, "_losses", interrupted_losses)
-            with pytest.raises(KeyboardInterrupt, match="n_iter_=15 iterations"):
+            with pytest.raises(KeyboardInterrupt, match=f"n_iter_={kept} iterations"):
                 model.fit(X, y)
-        assert_identical(model, clone(model).set_params(max_iter=15).fit(X, y))
+        assert_identical(model, clone(model).set_params(max_iter=kept).fit(X, y))
 
 
 class Countdown:
