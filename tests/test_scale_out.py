@@ -72,5 +72,64 @@ def test_an_example_equals_its_serial_run(name, home):
     assert SAYS[name] in output
 
 
+KILLED = """
+import os, pathlib, signal
+import joblib
+import numpy as np
+from dask.distributed import Client, LocalCluster
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes
+from sklearn.model_selection import GridSearchCV
+from skrelu import TwoLayerReLURegressor
+
+KILLED = pathlib.Path("killed")
+
+
+def r2(model, X, y):
+    if os.getpid() != int(os.environ["SEARCHES"]) and model.learning_rate == 0.01:
+        try:
+            KILLED.touch(exist_ok=False)
+        except FileExistsError:
+            pass
+        else:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return model.score(X, y)
+
+
+def main():
+    os.environ["SEARCHES"] = str(os.getpid())
+    X, y = load_diabetes(return_X_y=True)
+    model = TwoLayerReLURegressor(5, max_iter=5, random_state=0)
+    search = GridSearchCV(model, {"learning_rate": [0.001, 0.003, 0.01, 0.03]}, scoring=r2, cv=5)
+    serial = clone(search).fit(X, y)
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
+        Client(cluster),
+        joblib.parallel_config(backend="dask", wait_for_workers_timeout=60),
+    ):
+        try:
+            search.fit(X, y)
+        except Exception as error:  # joblib's backend gives up, although Dask repeats the work
+            print(type(error).__name__)
+            assert not hasattr(search, "cv_results_")
+        search.fit(X, y)  # on the worker that is left, and the one that Dask started in its place
+    np.testing.assert_array_equal(search.cv_results_["mean_test_score"], serial.cv_results_["mean_test_score"])
+    print("killed:", KILLED.exists(), "and then all scores equal those of one process")
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_a_search_after_a_dask_worker_was_killed_is_right(home):
+    pytest.importorskip("distributed", reason="needs distributed: pip install 'skrelu[scale]'")
+    program = Path(home, "killed_worker.py")
+    program.write_text(KILLED)
+    code, output = run(program, home)
+    assert code == 0, output
+    assert "killed: True and then all scores equal those of one process" in output
+
+
 def test_every_example_is_run():
     assert set(NEEDS) == set(SAYS) == {path.stem for path in EXAMPLES.glob("*.py")}
