@@ -70,8 +70,7 @@ class Problem:
     @property
     def rows_that_count(self) -> np.ndarray:
         """Indices of the rows whose weight is not zero."""
-        weights = self._sample_weight
-        return np.arange(self.n_samples) if weights is None else np.flatnonzero(weights)
+        return np.arange(self.n_samples) if self._index is None else self._index
 
     @property
     def data(self) -> str:

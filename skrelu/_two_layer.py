@@ -78,7 +78,7 @@ class TwoLayerReLURegressor(GradientRegressor):
         given to `fit` or else of rows held out from training. With a constant learning rate (also gd) training stops
         when none of the last `n_iter_no_change` validation losses is lower than the best before by more than `tol`, and
         the loss is not above its first value. The cosine schedule runs to its end, whatever `n_iter_no_change` and
-        `tol` are: the small rates at its end make most models better (see Notes); a smaller `max_iter` saves time.
+        `tol` are: the small rates at its end make most models better; a smaller `max_iter` saves time.
     validation_fraction : float, default=0.1
         Share of the rows with positive weight, in (0, 1), that `early_stopping` holds out, at random by
         `random_state`, if `fit` is not given a validation set. The other rows are copied.
@@ -145,10 +145,6 @@ class TwoLayerReLURegressor(GradientRegressor):
     Callbacks of scikit-learn (`set_callbacks`) have a task for each iteration of `fit`, and none in `partial_fit`, as
     in scikit-learn. A callback that asks for the fitted estimator gets the model after the iteration, as copies, with
     which training can go on; no weights are built for others. One that asks to stop ends training after the iteration.
-
-    On 10 real data sets in 5 splits each, `early_stopping` with the cosine schedule run to its end had 1.00 times the
-    error of training on all rows for as long (geometric mean); stopped after 10 iterations without improvement it would
-    have had 1.13 times the error, in 0.2 of the time, and after 50 1.03 times, in 0.6 of the time.
 
     References
     ----------
