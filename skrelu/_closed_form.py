@@ -40,6 +40,7 @@ from skrelu._plain import Penalty, stable_rate
 Array = Any
 
 _CHUNK = 2**16  # numbers in the arrays of modes by iterations
+_BLOCK = 64 * 64  # iterations whose losses are computed at once where that is a product of matrices
 _HUGE = np.finfo(np.float64).max
 _SETTLES = 1e-8  # modes that contract by more than this in an iteration are expanded around their limit
 
@@ -89,7 +90,7 @@ class ClosedForm:
             finite = np.isfinite(chunk)
             if not finite.all():
                 chunk = chunk[: int(np.argmin(finite)) + 1]
-            losses += chunk.tolist()
+            losses = losses + chunk.tolist() if losses else chunk.tolist()
             self._t += len(chunk)
             if not finite.all():
                 break
@@ -106,7 +107,7 @@ class ClosedForm:
 
     def finish(self) -> None:
         """Put the current iterate into the model."""
-        theta = self._origin - self._expand(_phi(self._values, self.rate, self._t)[:, None] * self._start_modes())
+        theta = self._origin - self._expand(_phi(self._values, self.rate, self._t)[:, None] * self._modes)
         self.model.theta[...] = self.model.am.from_numpy(theta.reshape(-1), self.model.theta.dtype)
 
     def evaluator(self, model: Any, batches: Batches, c: float) -> Callable[[], float]:
@@ -122,7 +123,7 @@ class ClosedForm:
             kept = np.concatenate([kept, np.concatenate([self._am.to_numpy(a) for a in block], axis=1)])
             if kept.shape[0] > kept.shape[1]:
                 kept = np.asarray(np.linalg.qr(kept, mode="r"))
-        R, modes = kept[:, :p], self._start_modes()
+        R, modes = kept[:, :p], self._modes
         residual = R @ self._origin - kept[:, p:]
         if self._R is not None:
             R = self._am.to_numpy(self._am.to_float64(R) @ self._R.T)
@@ -157,11 +158,13 @@ class ClosedForm:
         """Eigenvalues and eigenvectors of the Hessian with penalty, or of the Gram matrix."""
         if not np.isfinite(self._hessian).all():
             return np.full(len(self._hessian), np.inf), np.eye(len(self._hessian))
-        # A column of zeros is a mode by itself; left in, rounding would mix it with others.
-        occurs = np.flatnonzero(np.diag(self._hessian) > 0.0)
-        values, vectors = self._penalized.copy(), np.eye(len(self._hessian))
-        block = np.ix_(occurs, occurs)
-        values[occurs], vectors[block] = np.linalg.eigh(self._hessian[block] + np.diag(self._penalized[occurs]))
+        occurs = np.diag(self._hessian) > 0.0
+        if occurs.all():
+            values, vectors = np.linalg.eigh(self._hessian + np.diag(self._penalized))
+        else:  # a column of zeros is a mode by itself; left in, rounding would mix it with others
+            values, vectors = self._penalized.copy(), np.eye(len(occurs))
+            block = np.ix_(occurs, occurs)
+            values[occurs], vectors[block] = np.linalg.eigh(self._hessian[block] + np.diag(self._penalized[occurs]))
         return np.maximum(values, 0.0), vectors  # rounding makes zeros negative
 
     @property
@@ -175,7 +178,8 @@ class ClosedForm:
     def _rows(self) -> Iterator[tuple[Array, Array]]:
         return _scaled_rows(self._am, self.batches, self.c)
 
-    def _start_modes(self) -> np.ndarray:
+    @cached_property
+    def _modes(self) -> np.ndarray:
         """V^T g, or U^T residual for wide data, at the origin."""
         if self._R is not None:
             return self._vectors.T @ self._am.to_numpy(self._R @ self._am.to_float64(self._origin) - self._y)
@@ -188,21 +192,23 @@ class ClosedForm:
 
     def _prepare(self) -> None:
         """The coefficients of the losses."""
-        modes, values = self._start_modes(), self._values
+        modes, values = self._modes, self._values
+        sizes, factors = np.square(modes).sum(axis=1), np.abs(1.0 - self.rate * values)
         if self._R is not None:
             self._settles = np.ones(len(values), dtype=bool)
             self._divisor, self._base, self._linear = np.ones(len(values)), 0.0, np.zeros(len(values))
-            self._square, self._cross = np.square(modes).sum(axis=1), None
+            self._square, self._cross = sizes, None
         else:
-            self._settles = np.abs(1.0 - self.rate * values) <= 1.0 - _SETTLES
+            self._settles = factors <= 1.0 - _SETTLES
             self._divisor = np.where(self._settles, values, 1.0)
-            anchor = self._origin - self._vectors @ (np.where(self._settles, 1.0 / self._divisor, 0.0)[:, None] * modes)
+            anchor = self._origin - self._vectors @ ((self._settles / self._divisor)[:, None] * modes)
             self._base, gradient = self._loss_and_gradient(anchor)
             self._linear = ((self._vectors.T @ gradient) * modes).sum(axis=1)
-            self._square, self._cross = values * np.square(modes).sum(axis=1), None
+            self._square, self._cross = values * sizes, None
             if self._penalized.any():
                 self._cross = (self._vectors.T @ self._hessian @ self._vectors) * (modes @ modes.T)
-        self._active = np.square(modes).sum(axis=1) > 0.0
+        self._active = sizes > 0.0
+        self._in_blocks = self._cross is None and bool((self._settles & (factors <= 1.0)).all())
         self._prepared = True
 
     def _losses_from(self, start: int, n_iter: int) -> np.ndarray:
@@ -213,12 +219,18 @@ class ClosedForm:
         first, known = self._known
         if not first <= start < first + len(known):
             stride = max(1, _CHUNK // len(self._values))
-            n_ahead = 2 * len(known) if n_iter == 1 and start == first + len(known) else 0
-            first, known = self._known = start, self._losses(start, start + min(stride, max(n_iter, n_ahead)))
+            if self._in_blocks:
+                begin, end = start // _BLOCK * _BLOCK, -(-(start + min(64 * stride, n_iter)) // _BLOCK) * _BLOCK
+            else:
+                n_ahead = 2 * len(known) if n_iter == 1 and start == first + len(known) else 0
+                begin, end = start, start + min(stride, max(n_iter, n_ahead))
+            first, known = self._known = begin, self._losses(begin, end)
         return known[start - first : start - first + n_iter]
 
     def _losses(self, start: int, stop: int) -> np.ndarray:
         """Losses before the updates `start` to `stop` - 1."""
+        if self._in_blocks:
+            return self._losses_of_blocks(start, stop)
         # Modes by iterations, and sums over modes that do not depend on how many iterations are computed at once: the
         # losses of a run continued are to the last bit those of a run at once.
         n, stop = stop - start, max(stop, start + 2)  # NumPy sums a single column in another order
@@ -227,16 +239,26 @@ class ClosedForm:
         f /= self._divisor[:, None]
         if not self._settles.all():
             f = np.where(settles, f, -_phi(values, self.rate, np.arange(start, stop, dtype=np.float64)))
-        f[~self._active] = 0.0  # a mode that is not there cannot grow
-        if self._cross is None:
-            curved = np.square(f)
-            curved *= self._square[:, None]
-        else:
-            curved = f * np.einsum("kj,jt->kt", self._cross, f)
-        curved *= 0.5
-        f *= self._linear[:, None]
-        curved += f
-        return np.maximum(self._base + curved.sum(axis=0)[:n], 0.0)
+        if not self._active.all():
+            f[~self._active] = 0.0  # a mode that is not there cannot grow
+        slope = f * self._square[:, None] if self._cross is None else np.einsum("kj,jt->kt", self._cross, f)
+        slope *= 0.5
+        slope += self._linear[:, None]
+        slope *= f
+        return np.maximum(self._base + slope.sum(axis=0)[:n], 0.0)
+
+    def _losses_of_blocks(self, start: int, stop: int) -> np.ndarray:
+        """The same of whole blocks of `_BLOCK` iterations, where all modes contract and N is diagonal.
+
+        Then f at t = 64 a + b is a product of powers for 64 a and for b, and the sums over modes are a product of
+        matrices: for each block of the same shape, so that rounding does not depend on how many are asked for.
+        """
+        values, square, linear = self._values[:, None], 0.5 * self._square[:, None], self._linear[:, None]
+        coarse = _power(values, self.rate, np.arange(start, stop, 64.0)) / self._divisor[:, None]
+        fine = _power(values, self.rate, np.arange(64.0))
+        left, right = np.concatenate([square * coarse * coarse, linear * coarse]), np.concatenate([fine * fine, fine])
+        products = [left[:, a : a + 64].T @ right for a in range(0, left.shape[1], 64)]  # a block each
+        return np.maximum(np.concatenate(products).ravel() + self._base, 0.0)
 
     def _loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Loss without penalty and its gradient, from the rows."""

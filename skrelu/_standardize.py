@@ -35,7 +35,7 @@ class Scaling:
 
     @cached_property
     def is_identity(self) -> bool:
-        return bool(np.all(self.shift == 0) and np.all(self.scale == 1))
+        return bool(not self.shift.any() and (self.scale == 1).all())
 
 
 def identity(n_columns: int) -> Scaling:

@@ -137,3 +137,18 @@ def test_a_loss_that_overflows_before_the_first_step_is_not_blamed_on_the_rate(d
     for standardize in (True, False):
         finite = LinearGDRegressor(standardize=standardize, learning_rate=1e-3, max_iter=3)
         assert outcome(finite, X.astype(dtype), y * (1e150 if dtype is np.float64 else 1e30)) is None
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1.0, 1e100])
+def test_the_closed_form_diverges_where_iterating_does(scale):
+    """The factor of a mode overflows before the loss does, or after it, where y is small or large."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((40, 3)), scale * rng.standard_normal(40)
+    iterations = []
+    for precompute in (False, True):
+        model = LinearGDRegressor(learning_rate=4.0, max_iter=10_000, standardize=False, precompute=precompute)
+        with pytest.raises(ValueError, match="diverged") as error:
+            model.fit(X, y)
+        iterations.append(int(re.search(r"at iteration (\d+)", str(error.value))[1]))
+    # The squares that are summed overflow an iteration earlier or later.
+    assert abs(iterations[0] - iterations[1]) <= 2

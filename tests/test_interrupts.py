@@ -180,24 +180,28 @@ def test_an_interruption_under_the_cosine_schedule(monkeypatch):
     assert len({w.tobytes() for w in weights.values()}) == len(weights)
 
 
-@pytest.mark.parametrize(("chunk", "at", "kept"), [(2**16, 4, 15), (1, 13, 10)], ids=["at once", "in pieces"])
-def test_an_interruption_of_the_closed_form(chunk, at, kept, monkeypatch):
+@pytest.mark.parametrize(
+    ("alpha", "chunk", "at", "kept"),
+    [(0.0, 2**16, 4, 15), (1.0, 2**16, 4, 15), (1.0, 1, 13, 10)],
+    ids=["blocks", "at once", "in pieces"],
+)
+def test_an_interruption_of_the_closed_form(alpha, chunk, at, kept, monkeypatch):
     monkeypatch.setattr(skrelu._training, "_LOOK_AHEAD", 5)
     monkeypatch.setattr(skrelu._training, "_MOST_AHEAD", 5)
     monkeypatch.setattr(skrelu._closed_form, "_CHUNK", chunk)
     X, y = problem()
     for verbose in (0, 1):
-        model = LinearGDRegressor(precompute=True, max_iter=100, verbose=verbose)
-        losses, calls = skrelu._closed_form.ClosedForm._losses, []
+        model = LinearGDRegressor(alpha=alpha, precompute=True, max_iter=100, verbose=verbose)
+        losses, calls = skrelu._closed_form.ClosedForm._losses_from, []
 
-        def interrupted_losses(self, start, stop, losses=losses, calls=calls):
+        def interrupted_losses(self, start, n_iter, losses=losses, calls=calls):
             calls.append(start)
             if len(calls) == at:
                 raise KeyboardInterrupt
-            return losses(self, start, stop)
+            return losses(self, start, n_iter)
 
         with monkeypatch.context() as patch:
-            patch.setattr(skrelu._closed_form.ClosedForm, "_losses", interrupted_losses)
+            patch.setattr(skrelu._closed_form.ClosedForm, "_losses_from", interrupted_losses)
             with pytest.raises(KeyboardInterrupt, match=f"n_iter_={kept} iterations"):
                 model.fit(X, y)
         assert_identical(model, clone(model).set_params(max_iter=kept).fit(X, y))
