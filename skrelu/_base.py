@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Real
@@ -206,6 +207,12 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
         tags = super().__sklearn_tags__()
         tags.array_api_support = True
         return tags
+
+    @classmethod
+    @functools.cache
+    def _get_param_names(cls) -> list[str]:
+        """As scikit-learn's, which inspects the signature each time: a tenth of a tiny fit."""
+        return super()._get_param_names()
 
     def _shallow_copy(self) -> Any:
         copy = object.__new__(type(self))

@@ -68,18 +68,23 @@ class Batches:
         self._n_inputs = self._n_features + ones
         self._n_columns = self._n_inputs + y.shape[1] + (weights is not None)
         self._buffer = self._new_buffer(self.rows)
-        # Rows are standardized a few at a time, so that what one pass writes is in the cache for the next.
-        self._stage, self._y_stage = (
-            am.empty((min(self.rows, max(1, _STAGE_NUMBERS // a.shape[1])), a.shape[1]), X.dtype) for a in (X, y)
-        )
-        self._kept: list[Array] | None = None
         self._whole: Batch | None = None
-        if self.rows == self.n_samples:
-            self._whole = self._read(slice(0, self.n_samples), self._buffer)
-        elif self.n_samples * self._n_columns <= _KEPT_NUMBERS and not am.takes_in_one_pass:
+        self._kept: list[Array] | None = None
+        if (
+            self.rows < self.n_samples
+            and self.n_samples * self._n_columns <= _KEPT_NUMBERS
+            and not am.takes_in_one_pass
+        ):
             self._kept = self._new_buffer(self.n_samples)
-            for block in blocks_of(self.n_samples, self.rows):
-                self._read(block, _rows_of(self._kept, block))
+        # Rows are standardized a few at a time, so that what one pass writes is in the cache for the next.
+        n_read = self.rows if self._kept is None else self.n_samples
+        self._stage, self._y_stage = (
+            am.empty((min(n_read, max(1, _STAGE_NUMBERS // a.shape[1])), a.shape[1]), X.dtype) for a in (X, y)
+        )
+        if self._kept is not None:
+            self._read(slice(0, self.n_samples), self._kept)
+        elif self.rows == self.n_samples:
+            self._whole = self._read(slice(0, self.n_samples), self._buffer)
 
     @property
     def per_epoch(self) -> int:

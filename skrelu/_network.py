@@ -131,6 +131,7 @@ class TwoLayerNetwork(_Model):
         self.outer = slice(0, n_intercepts + n_outputs * n_hidden)  # the parameters of the last layer
         self.W1, self.W2, self.b2 = self.views(self.theta)
         self.dW1, self.dW2, self.db2 = self.views(self.gradient)
+        self._w = self.W2[:, 0]
 
     def views(self, flat: Array) -> tuple[Array, ...]:
         """W1 (with b1 as last row), W2 and b2 as views of a flat vector laid out as b2, W2, W1, b1."""
@@ -149,7 +150,7 @@ class TwoLayerNetwork(_Model):
     def forward_outer(self, Z: Array) -> Array:
         """F from Z: the part of the forward pass that does not see X."""
         self._use_rows(Z.shape[0])
-        self.am.relu(Z, mask=self._mask, out=self._H)
+        self.am.relu(Z, self._mask, self._H)
         self.am.matmul(self._H, self.W2, out=self._F)
         if self.fit_intercept:
             self.am.add(self._F, self.b2)
@@ -164,7 +165,7 @@ class TwoLayerNetwork(_Model):
         self._backward_last_layer(D)
         am.multiply(X, D, out=self._XD)
         am.matmul_transposed(self._XD, self._mask, out=self.dW1)
-        am.multiply(self.dW1, self.W2[:, 0], out=self.dW1)
+        am.multiply(self.dW1, self._w, out=self.dW1)
 
     def backward_outer(self, D: Array) -> Array:
         """Writes dW2 and db2 and returns dZ: the part of the backward pass that does not see X."""

@@ -67,21 +67,21 @@ class NumpyArrayModule:
 
     def matmul(self, A: Array, B: Array, out: Array) -> None:
         # dot has less overhead, but copies a matrix whose rows are not adjacent.
-        (self.xp.dot if A.flags.c_contiguous else self.xp.matmul)(A, B, out=out)
+        (self.xp.dot if A.flags.c_contiguous else self.xp.matmul)(A, B, out)
 
     def matmul_transposed(self, A: Array, B: Array, out: Array) -> None:
-        (self.xp.dot if A.flags.c_contiguous else self.xp.matmul)(A.T, B, out=out)
+        (self.xp.dot if A.flags.c_contiguous else self.xp.matmul)(A.T, B, out)
 
     def add(self, A: Array, B: Array) -> None:
-        self.xp.add(A, B, out=A)
+        self.xp.add(A, B, A)
 
     def sum_rows(self, A: Array, out: Array) -> None:
         self.xp.add.reduce(A, axis=0, out=out)
 
     def relu(self, Z: Array, mask: Array, out: Array) -> None:
         # A comparison and a product take half the time of np.maximum and a comparison.
-        self.xp.greater(Z, 0, out=mask)
-        self.xp.multiply(Z, mask, out=out)
+        self.xp.greater(Z, 0, mask)
+        self.xp.multiply(Z, mask, out)
 
     def rectify(self, Z: Array) -> None:
         self.xp.maximum(Z, 0, out=Z)
@@ -91,21 +91,21 @@ class NumpyArrayModule:
 
     def weigh(self, E: Array, weight: Array | None, factor: float, out: Array) -> None:
         if weight is None:
-            self.xp.multiply(E, factor, out=out)
+            self.xp.multiply(E, factor, out)
         else:
             self.xp.multiply(E, weight, out=out)
             self.xp.multiply(out, factor, out=out)
 
     def dot(self, A: Array, B: Array, factor: float, stage: Array) -> Any:
-        if A.dtype == np.float64:
+        if A.itemsize == 8:
             return factor * float(self.xp.vdot(A, B))
         self.xp.multiply(A, B, out=stage, dtype=np.float64)
         return factor * float(self.xp.add.reduce(stage, axis=None))
 
     def squared_loss(self, F: Array, y: Array, weight: Array | None, factor: float, stage: Array, out: Array) -> Any:
-        self.xp.subtract(F, y, out=F)
-        self.weigh(F, weight, factor, out=out)
-        return self.dot(F, out, 0.5, stage=stage)
+        self.xp.subtract(F, y, F)
+        self.weigh(F, weight, factor, out)
+        return self.dot(F, out, 0.5, stage)
 
     def mask_backward(self, E: Array, W: Array, mask: Array, out: Array) -> None:
         if W.shape[1] == 1:  # matmul with inner dimension 1 is three times slower than the broadcast product
@@ -115,7 +115,7 @@ class NumpyArrayModule:
         self.xp.multiply(out, mask, out=out)
 
     def multiply(self, A: Array, B: Array, out: Array) -> None:
-        self.xp.multiply(A, B, out=out)
+        self.xp.multiply(A, B, out)
 
     def add_scaled(self, x: Array, factor: Any, stage: Array, out: Array) -> None:
         if x.ndim > 1 or x.shape[0] <= _CACHE_NUMBERS:
@@ -145,16 +145,16 @@ class NumpyArrayModule:
                 p = slice(i, i + _CACHE_NUMBERS)
                 self.adam(theta[p], g[p], m[p], v[p], beta1, beta2, rate, epsilon)
             return
-        xp.multiply(m, beta1, out=m)
-        xp.add(m, g, out=m)
-        xp.multiply(g, g, out=g)
-        xp.multiply(v, beta2, out=v)
-        xp.add(v, g, out=v)
-        xp.sqrt(v, out=g)
-        xp.add(g, epsilon, out=g)
-        xp.divide(m, g, out=g)
-        xp.multiply(g, rate, out=g)
-        xp.subtract(theta, g, out=theta)
+        xp.multiply(m, beta1, m)
+        xp.add(m, g, m)
+        xp.multiply(g, g, g)
+        xp.multiply(v, beta2, v)
+        xp.add(v, g, v)
+        xp.sqrt(v, g)
+        xp.add(g, epsilon, g)
+        xp.divide(m, g, g)
+        xp.multiply(g, rate, g)
+        xp.subtract(theta, g, theta)
 
     def scalar(self, value: float) -> Any:
         return value
