@@ -6,6 +6,7 @@ parameters. What a library compiles is compiled, and run once, before that funct
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import SGDRegressor
+from sklearn.linear_model import Ridge, SGDRegressor
 from sklearn.neural_network import MLPRegressor
 
 Parameters = tuple[np.ndarray, ...]  # W1, b1, W2, b2, or W, b of the linear model
@@ -73,6 +74,71 @@ def numpy_linear(task: Task) -> Run:
             weights = weights - task.rate * np.dot(inputs.T, deltas_scaled)
             biases = biases - task.rate * np.sum(deltas_scaled)
         return weights, biases
+
+    return run
+
+
+def numpy_adam(task: Task) -> Run:
+    """skrelu's minibatch step for one output in a single function: what NumPy's calls take with nothing around them."""
+
+    def run() -> Parameters:
+        (d, h), n, r, dtype = task.weights[0].shape, len(task.X), task.batch, task.X.dtype
+        table = np.column_stack([task.X, np.ones(n, dtype), task.y]).astype(dtype)
+        theta, gradient, m, v = np.zeros((4, (d + 1) * h + h + 1), dtype)
+        (W1, w, b), (dW1, dw, db) = (
+            (a[h + 1 :].reshape(d + 1, h), a[1 : h + 1].reshape(h, 1), a[:1]) for a in (theta, gradient)
+        )
+        W1[:d], w[:] = task.weights
+        buffer, F, D, ones = (
+            np.empty((r, d + 2), dtype),
+            np.empty((r, 1), dtype),
+            np.empty((r, 1), dtype),
+            np.ones(r, dtype),
+        )
+        X, y, XD = buffer[:, : d + 1], buffer[:, d + 1 :], np.empty((r, d + 1), dtype)
+        H, mask, losses, t = np.empty((r, h), dtype), np.empty((r, h), dtype), [], 0
+        multiply, add, dot, H_T, XD_T, w_row = np.multiply, np.add, np.dot, H.T, XD.T, w[:, 0]
+        for epoch in range(task.n_iter):
+            order, loss = np.random.default_rng((1, epoch)).permutation(n), 0.0
+            for start in range(0, n - r + 1, r):
+                table.take(order[start : start + r], 0, buffer, "clip")
+                np.matmul(X, W1, H)
+                np.greater(H, 0, mask)
+                multiply(H, mask, H)
+                dot(H, w, F)
+                add(F, b, F)
+                np.subtract(F, y, F)
+                multiply(F, 1 / r, D)
+                loss += 0.5 * float(np.vdot(F, D)) * r / n
+                dot(H_T, D, dw)
+                dot(ones, D, db)
+                multiply(X, D, XD)
+                dot(XD_T, mask, dW1)
+                multiply(dW1, w_row, dW1)
+                t += 1
+                q = math.sqrt(0.001 / (1 - 0.999**t))
+                multiply(m, 0.9, m)
+                add(m, gradient, m)
+                multiply(gradient, gradient, gradient)
+                multiply(v, 0.999, v)
+                add(v, gradient, v)
+                np.sqrt(v, gradient)
+                add(gradient, 1e-8 / q, gradient)
+                np.divide(m, gradient, gradient)
+                multiply(gradient, task.rate * 0.1 / (1 - 0.9**t) / q, gradient)
+                np.subtract(theta, gradient, theta)
+            losses.append(loss)
+        return W1[:d], W1[d], w, b
+
+    return run
+
+
+def ridge(task: Task) -> Run:
+    """Ridge: other work, and less of it, with scikit-learn's validation around it as around every fit."""
+
+    def run() -> Parameters:
+        model = Ridge().fit(task.X, task.y)
+        return model.coef_.reshape(-1, 1), np.array([model.intercept_])
 
     return run
 

@@ -14,8 +14,10 @@ from peers import (
     jax_adam,
     jax_descent,
     mlp_regressor,
+    numpy_adam,
     numpy_linear,
     numpy_network,
+    ridge,
     sgd_regressor,
     skorch_adam,
     torch_adam,
@@ -154,6 +156,7 @@ def minibatch_work(n: int, d: int, dtype: type, over_mlp: float, over_torch: flo
         Peer("PyTorch compiled", torch_adam_compiled, None, "torch"),
         Peer("JAX jit scan", jax_adam, None, "jax"),
         Peer("skorch", skorch_adam, None, "skorch"),
+        *([Peer("bare NumPy loop", numpy_adam)] if d <= 100 else []),
     )
     title = f"adam, n={n}, d={d}, h=100, batch 200, 5 passes, {dtype.__name__}"
     return Work(title, partial(minibatch_task, n, d, dtype), our_adam, peers, pairs=9 if d < 1000 else 5)
@@ -182,7 +185,7 @@ def works() -> dict[str, Work]:
             "linear 1000 x 2, 10000 iterations",
             partial(linear_task, 1000, 2, 10_000),
             our_linear,
-            (Peer("plain loop", numpy_linear, 100),),
+            (Peer("plain loop", numpy_linear, 100), Peer("Ridge", ridge)),
         ),
         "linear_defaults": Work(
             "linear 100000 x 50, default parameters",
