@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Real
@@ -66,6 +65,8 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
     _doc_link_module = "skrelu"
     _doc_link_template = ""
 
+    _parameter_names: ClassVar[tuple[str, ...]]
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
@@ -92,8 +93,9 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights, not all zero. A weight of k counts as k equal rows: in the
-            objective, and exactly where all rows are in one batch; minibatches are of other rows then.
+            Non-negative weights, not all zero. A weight of k counts as k equal rows: in the objective and its penalty,
+            and exactly where all rows are in one batch; minibatches are of other rows then. Divide weights that are
+            not counts by their mean.
         X_val : array-like of shape (n_val, n_features), default=None
             Inputs of a validation set, whose loss after each iteration becomes `validation_loss_curve_`. From the array
             library and device of X; converted to the dtype of X. A Pipeline transforms it as it does X with
@@ -119,7 +121,8 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
         Warns
         -----
         ConvergenceWarning
-            If `tol` is set and was not reached within `max_iter` iterations.
+            If `tol` is set and was not reached within `max_iter` iterations. If training ended with a loss of more than
+            twice that at its start and that of predicting the mean of y: `learning_rate` is too large.
         """
         held_out = X_val, y_val, sample_weight_val
         with self._trained_copy() as trained, np.errstate(all="ignore"):  # what overflows is found and reported
@@ -209,10 +212,11 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
         return tags
 
     @classmethod
-    @functools.cache
     def _get_param_names(cls) -> list[str]:
-        """As scikit-learn's, which inspects the signature each time: a tenth of a tiny fit."""
-        return super()._get_param_names()
+        """As scikit-learn's, which inspects the signature in each call: a tenth of a tiny fit."""
+        if "_parameter_names" not in cls.__dict__:
+            cls._parameter_names = tuple(super()._get_param_names())
+        return list(cls._parameter_names)
 
     def _shallow_copy(self) -> Any:
         copy = object.__new__(type(self))

@@ -14,7 +14,8 @@ penalty ::
 
 Without penalty N is diagonal and g_* is zero but for rounding, so the terms are not negative and nothing cancels.
 theta_* does not depend on how many iterations are asked for: modes that contract are taken to their limit
-(f_t = (1 - eta l)^t / l), others stay at the start (f_t = -phi_t). So a run continued is the same as a run at once.
+(f_t = (1 - eta l)^t, and V^T g is divided by l in a and N), others stay at the start (f_t = -phi_t). So a run continued
+is the same as a run at once.
 
 With more columns than rows and no penalty the same is done with the eigenvectors U of the n x n matrix
 R R^T, R = sqrt(c s / n) X: the scaled residual R theta - sqrt(c s / n) y is multiplied by (1 - eta l)^t in each mode,
@@ -40,7 +41,8 @@ from skrelu._plain import Penalty, stable_rate
 Array = Any
 
 _CHUNK = 2**16  # numbers in the arrays of modes by iterations
-_BLOCK = 64 * 64  # iterations whose losses are computed at once where that is a product of matrices
+_FINE = 64  # powers of t are products of powers for multiples of this and for what is left
+_BLOCK = _FINE**2  # iterations whose losses are computed at once where that is a product of matrices
 _HUGE = np.finfo(np.float64).max
 _SETTLES = 1e-8  # modes that contract by more than this in an iteration are expanded around their limit
 
@@ -90,7 +92,11 @@ class ClosedForm:
             finite = np.isfinite(chunk)
             if not finite.all():
                 chunk = chunk[: int(np.argmin(finite)) + 1]
-            losses = losses + chunk.tolist() if losses else chunk.tolist()
+            piece = chunk.tolist()
+            if losses:
+                losses += piece
+            else:
+                losses = piece  # not copied where one piece is all
             self._t += len(chunk)
             if not finite.all():
                 break
@@ -107,7 +113,7 @@ class ClosedForm:
 
     def finish(self) -> None:
         """Put the current iterate into the model."""
-        theta = self._origin - self._expand(_phi(self._values, self.rate, self._t)[:, None] * self._modes)
+        theta = self._origin - self._expand(self._path())
         self.model.theta[...] = self.model.am.from_numpy(theta.reshape(-1), self.model.theta.dtype)
 
     def evaluator(self, model: Any, batches: Batches, c: float) -> Callable[[], float]:
@@ -123,14 +129,14 @@ class ClosedForm:
             kept = np.concatenate([kept, np.concatenate([self._am.to_numpy(a) for a in block], axis=1)])
             if kept.shape[0] > kept.shape[1]:
                 kept = np.asarray(np.linalg.qr(kept, mode="r"))
-        R, modes = kept[:, :p], self._modes
+        R = kept[:, :p]
         residual = R @ self._origin - kept[:, p:]
         if self._R is not None:
             R = self._am.to_numpy(self._am.to_float64(R) @ self._R.T)
         R_modes = R @ self._vectors
 
         def evaluate() -> float:
-            e = residual - R_modes @ (_phi(self._values, self.rate, self._t)[:, None] * modes)
+            e = residual - R_modes @ self._path()
             return 0.5 * float(np.vdot(e, e))
 
         return evaluate
@@ -180,11 +186,17 @@ class ClosedForm:
 
     @cached_property
     def _modes(self) -> np.ndarray:
-        """V^T g, or U^T residual for wide data, at the origin."""
+        """V^T g, or U^T residual for wide data, at the origin: not to be asked for before `restore`, which moves it."""
         if self._R is not None:
             return self._vectors.T @ self._am.to_numpy(self._R @ self._am.to_float64(self._origin) - self._y)
         gradient = self._hessian @ self._origin + self._penalized[:, None] * self._origin - self._moment
         return self._vectors.T @ gradient
+
+    def _path(self) -> np.ndarray:
+        """phi_t(l) V^T g: how far the current iterate is from the origin in each mode."""
+        path = _phi(self._values, self.rate, self._t)[:, None] * self._modes
+        path[self._modes == 0.0] = 0.0  # a mode that is not there cannot grow, where phi_t is infinite
+        return path
 
     def _expand(self, modes: np.ndarray) -> np.ndarray:
         theta = self._vectors @ modes
@@ -193,21 +205,25 @@ class ClosedForm:
     def _prepare(self) -> None:
         """The coefficients of the losses."""
         modes, values = self._modes, self._values
-        sizes, factors = np.square(modes).sum(axis=1), np.abs(1.0 - self.rate * values)
+        factors = np.abs(1.0 - self.rate * values)
         if self._R is not None:
             self._settles = np.ones(len(values), dtype=bool)
-            self._divisor, self._base, self._linear = np.ones(len(values)), 0.0, np.zeros(len(values))
-            self._square, self._cross = sizes, None
+            self._base, self._linear = 0.0, np.zeros(len(values))
+            self._square, self._cross = np.square(modes).sum(axis=1), None
         else:
             self._settles = factors <= 1.0 - _SETTLES
-            self._divisor = np.where(self._settles, values, 1.0)
-            anchor = self._origin - self._vectors @ ((self._settles / self._divisor)[:, None] * modes)
+            scaled = modes / np.where(self._settles, values, 1.0)[:, None]
+            anchor = self._origin - self._vectors @ (self._settles[:, None] * scaled)
             self._base, gradient = self._loss_and_gradient(anchor)
-            self._linear = ((self._vectors.T @ gradient) * modes).sum(axis=1)
-            self._square, self._cross = values * sizes, None
+            self._linear = ((self._vectors.T @ gradient) * scaled).sum(axis=1)
+            root = np.sqrt(values)[:, None]
+            lengths = root * scaled  # neither the Hessian nor the modes alone need be of a size that can be squared
+            self._square, self._cross = np.square(lengths).sum(axis=1), None
             if self._penalized.any():
-                self._cross = (self._vectors.T @ self._hessian @ self._vectors) * (modes @ modes.T)
-        self._active = sizes > 0.0
+                share, unit = self._vectors.T @ self._hessian @ self._vectors, root * root.T
+                np.divide(share, unit, out=share, where=unit > 0.0)
+                self._cross = share * (lengths @ lengths.T)
+        self._active = modes.any(axis=1)
         self._in_blocks = self._cross is None and bool((self._settles & (factors <= 1.0)).all())
         self._prepared = True
 
@@ -220,7 +236,7 @@ class ClosedForm:
         if not first <= start < first + len(known):
             stride = max(1, _CHUNK // len(self._values))
             if self._in_blocks:
-                begin, end = start // _BLOCK * _BLOCK, -(-(start + min(64 * stride, n_iter)) // _BLOCK) * _BLOCK
+                begin, end = start // _BLOCK * _BLOCK, -(-(start + min(_FINE * stride, n_iter)) // _BLOCK) * _BLOCK
             else:
                 n_ahead = 2 * len(known) if n_iter == 1 and start == first + len(known) else 0
                 begin, end = start, start + min(stride, max(n_iter, n_ahead))
@@ -236,7 +252,6 @@ class ClosedForm:
         n, stop = stop - start, max(stop, start + 2)  # NumPy sums a single column in another order
         values, settles = self._values[:, None], self._settles[:, None]
         f = _powers(values, self.rate, start, stop)
-        f /= self._divisor[:, None]
         if not self._settles.all():
             f = np.where(settles, f, -_phi(values, self.rate, np.arange(start, stop, dtype=np.float64)))
         if not self._active.all():
@@ -250,14 +265,14 @@ class ClosedForm:
     def _losses_of_blocks(self, start: int, stop: int) -> np.ndarray:
         """The same of whole blocks of `_BLOCK` iterations, where all modes contract and N is diagonal.
 
-        Then f at t = 64 a + b is a product of powers for 64 a and for b, and the sums over modes are a product of
+        Then f at t = _FINE a + b is a product of powers for _FINE a and for b, and the sums over modes are a product of
         matrices: for each block of the same shape, so that rounding does not depend on how many are asked for.
         """
         values, square, linear = self._values[:, None], 0.5 * self._square[:, None], self._linear[:, None]
-        coarse = _power(values, self.rate, np.arange(start, stop, 64.0)) / self._divisor[:, None]
-        fine = _power(values, self.rate, np.arange(64.0))
+        coarse = _power(values, self.rate, np.arange(start, stop, float(_FINE)))
+        fine = _power(values, self.rate, np.arange(float(_FINE)))
         left, right = np.concatenate([square * coarse * coarse, linear * coarse]), np.concatenate([fine * fine, fine])
-        products = [left[:, a : a + 64].T @ right for a in range(0, left.shape[1], 64)]  # a block each
+        products = [left[:, a : a + _FINE].T @ right for a in range(0, left.shape[1], _FINE)]  # a block each
         return np.maximum(np.concatenate(products).ravel() + self._base, 0.0)
 
     def _loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
@@ -303,11 +318,11 @@ def _power(values: np.ndarray, rate: float, t: Any) -> np.ndarray:
 def _powers(values: np.ndarray, rate: float, start: int, stop: int) -> np.ndarray:
     """(1 - rate values)^t for t from `start` to `stop` - 1, values a column.
 
-    With t = 64 a + b it is the product of the powers for 64 a and for b, so most exponentials are saved.
+    With t = _FINE a + b it is the product of the powers for _FINE a and for b, so most exponentials are saved.
     """
-    coarse = np.arange(start // 64, (stop - 1) // 64 + 1, dtype=np.float64) * 64.0
-    table = _power(values, rate, coarse)[:, :, None] * _power(values, rate, np.arange(64.0))[:, None, :]
-    return table.reshape(len(values), -1)[:, start % 64 : start % 64 + stop - start]
+    coarse = np.arange(start // _FINE, (stop - 1) // _FINE + 1, dtype=np.float64) * _FINE
+    table = _power(values, rate, coarse)[:, :, None] * _power(values, rate, np.arange(float(_FINE)))[:, None, :]
+    return table.reshape(len(values), -1)[:, start % _FINE : start % _FINE + stop - start]
 
 
 def _phi(values: np.ndarray, rate: float, t: Any) -> np.ndarray:

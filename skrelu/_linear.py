@@ -59,7 +59,8 @@ class LinearGDRegressor(GradientRegressor):
     tol : float, default=None
         If set, stop when the loss has not fallen by more than `tol` in an iteration. In [0, inf), in units of the loss.
     warm_start : bool, default=False
-        Whether `fit` goes on where the last call ended: ``fit`` of a then b iterations equals one of a + b.
+        Whether `fit` goes on where the last call ended: ``fit`` of a then b iterations equals one of a + b. The scaling
+        stays that of the first call.
     precompute : "auto" or bool, default="auto"
         Whether to compute all iterates at once from an eigendecomposition instead of iterating. "auto" does where it
         costs less; False always iterates. The results agree to rounding.

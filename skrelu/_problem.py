@@ -85,6 +85,14 @@ class Problem:
         y = measure(row_blocks(self._y, self._weights, np.asarray), center=center, dtype=y_dtype)
         return x, y
 
+    def loss_of_the_mean(self, y_scaling: Scaling, c: float) -> float:
+        """The loss of predicting the mean of the standardized y, without penalty."""
+        rows = self.rows_that_count
+        y = standardize(self._y[rows], y_scaling, np.dtype(np.float64))
+        weights = None if self._weights is None else self._weights[rows]
+        squares = np.square(y - np.average(y, axis=0, weights=weights)).sum(axis=1)
+        return 0.5 * c * float(np.average(squares, weights=weights))
+
     def unscaled(self) -> tuple[Scaling, Scaling]:
         """The scalings that change nothing."""
         return identity(self.n_features), identity(self.n_outputs)

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skrelu._callbacks import Callbacks
 from skrelu._cost import SHORTCUTS
 from skrelu._definition import Definition
-from skrelu._plain import SCALE_REMEDY, Penalty
+from skrelu._plain import SCALE_REMEDY, Penalty, loss_on
 from skrelu._problem import Problem
 from skrelu._standardize import Scaling
 from skrelu._state import copied, new_state
@@ -105,7 +105,9 @@ class TrainingRun(CallbackSupportMixin, Definition):
                 callbacks = Callbacks(self, context, partial(attributes, live=True), *given)
             watchers: list[Any] = [watcher for watcher in (validation, callbacks) if watcher is not None]
             with blas_threads(*self._work(problem, kind, engine.batches.rows, max_iter)):
-                status = self._advance(engine, problem, loss_curve, watchers, max_iter, None if best else tol)
+                status, initial = self._advance(engine, problem, loss_curve, watchers, max_iter, None if best else tol)
+                if n_iter is None and best is None and status != "interrupted":
+                    self._warn_of_a_rise(engine, problem, loss_curve, initial)
             if status == "interrupted" and validation is not None:
                 validation.end()  # the last completed iteration may not have been looked at
         if best is not None and not np.isfinite(best.loss):
@@ -160,8 +162,8 @@ class TrainingRun(CallbackSupportMixin, Definition):
         watchers: list[Any],
         max_iter: int,
         tol: float | None,
-    ) -> Status:
-        """Run the loop; raise if training diverges."""
+    ) -> tuple[Status, Array]:
+        """Run the loop and return the parameters before it, too; raise if training diverges."""
         model, patience, verbose = engine.model, int(getattr(self, "n_iter_no_change", 1)), int(self.verbose)
         initial = model.theta * 1.0
         status = train(
@@ -176,8 +178,8 @@ class TrainingRun(CallbackSupportMixin, Definition):
         engine.finish()
         if status == "diverged" or not self._is_fit(model, problem):
             model.theta[...] = initial
-            raise ValueError(self._divergence_message(engine, status, len(loss_curve) - 1, problem.dtype))
-        return status
+            raise ValueError(self._divergence_message(engine, status, loss_curve, problem.dtype))
+        return status, initial
 
     def _is_fit(self, model: Any, problem: Problem) -> bool:
         """Whether the weights give finite predictions for the training rows: no loss has seen the last step yet."""
@@ -239,18 +241,61 @@ class TrainingRun(CallbackSupportMixin, Definition):
         alpha = 0.0 if self.alpha == "auto" else float(self.alpha)
         return Penalty(model, fixed=alpha / problem.total_weight, c=c, total_weight=problem.total_weight)
 
-    def _divergence_message(self, engine: Any, status: Status, iteration: int, dtype: np.dtype) -> str:
-        at = f"{type(self).__name__} diverged: the loss is not finite at iteration {iteration}"
+    def _warn_of_a_rise(self, engine: Any, problem: Problem, loss_curve: list[float], initial: Array) -> None:
+        """Training that diverges slowly, or by Adam, ends with finite weights, and a model that is worse than none."""
+        model, last, descends = engine.model, loss_curve[-1], engine.name == "gd"
+        first = loss_curve[len(self.loss_curve_)]  # a mean over the steps of a pass, for Adam
+        if descends and not last > 2.0 * first:
+            return
+        mean = problem.loss_of_the_mean(self._scalings()[1], engine.c)
+        if not last > 2.0 * mean:
+            return
+        theta = model.theta * 1.0
+        model.theta[...] = initial
+        if not descends:
+            first = loss_on(model, engine.batches, engine.c)
+        remedy = self._remedy(engine, loss_curve, problem.dtype)
+        model.theta[...] = theta
+        if not last > 2.0 * first:
+            return
+        warnings.warn(
+            f"{type(self).__name__} made the model worse: the loss rose from {first:.3g} to {last:.3g} with "
+            f"{self._rate_in_words(engine)}; that of the mean of y is {mean:.3g}. {remedy}",
+            ConvergenceWarning,
+            stacklevel=7,
+        )
+
+    def _divergence_message(self, engine: Any, status: Status, loss_curve: list[float], dtype: np.dtype) -> str:
+        """For an engine that is where this call started."""
+        at = f"{type(self).__name__} diverged: the loss is not finite at iteration {len(loss_curve) - 1}"
+        if status != "diverged":
+            at = f"{type(self).__name__} diverged: predictions are not finite after {len(loss_curve)} iterations"
         single = " X is float32, which ends at 3.4e+38: with X as float64 the same run may stay finite."
         single = single if dtype == np.float32 else ""
-        if engine.name == "gd" and status == "diverged" and iteration == 0:
+        if engine.name == "gd" and status == "diverged" and len(loss_curve) == 1:
             return f"{at}, before any step, so no learning_rate helps: {SCALE_REMEDY}{single}"
-        at += f" with learning_rate={engine.rate:.6g}. "
+        return f"{at} with {self._rate_in_words(engine)}. {self._remedy(engine, loss_curve, dtype)}{single}"
+
+    def _rate_in_words(self, engine: Any) -> str:
+        origin = "" if self.learning_rate != "auto" else " from 'auto'"
+        if origin and self.loss_curve_:
+            origin += " in the first call"
+        return f"learning_rate={engine.rate:.6g}{origin}"
+
+    def _remedy(self, engine: Any, loss_curve: list[float], dtype: np.dtype) -> str:
+        """What to change, for an engine that is where this call started."""
         curvature = engine.curvature(0.01) if engine.name == "gd" else np.inf
-        alternative = "such as " if self.learning_rate == "auto" else "or 'auto' for "
         if np.isfinite(curvature) and engine.rate * curvature > 1.0:
-            return (
-                f"{at}Gradient descent is stable up to about 2/L = {2.0 / curvature:.3g} at the weights it started "
-                f"from: choose a smaller learning_rate, {alternative}1/L = {1.0 / curvature:.3g}.{single}"
+            stable = (
+                f"Gradient descent is stable up to about 2/L = {2.0 / curvature:.3g} at the weights it started from"
             )
-        return f"{at}Choose a smaller learning_rate. If that does not help: {SCALE_REMEDY}{single}"
+            first, start = loss_curve[0], loss_curve[len(self.loss_curve_)]
+            if start > 2.0 * first:
+                stable += f", whose loss was {start:.3g} and once {first:.3g}"
+                return f"{stable}: start anew with a smaller learning_rate."
+            alternative = "such as " if self.learning_rate == "auto" else "or 'auto' for "
+            return f"{stable}: choose a smaller learning_rate, {alternative}1/L = {1.0 / curvature:.3g}."
+        scaled = self.standardize and dtype == np.float64
+        return "Choose a smaller learning_rate. If that does not help" + (
+            ", divide X and y by a constant." if scaled else f": {SCALE_REMEDY}"
+        )

@@ -258,9 +258,10 @@ def _learning_rate_name(params: list[dict[str, Any]], name: str | None) -> str:
     known = list(dict.fromkeys(key for candidate in params for key in candidate))
     rates = [key for key in known if (key.split("__")[-1] == "learning_rate" if name is None else key == name)]
     if len(rates) != 1:
+        found = f"none that is called {name or 'learning_rate'}" if not rates else f"several, {rates}"
         raise ValueError(
-            f"The search has {len(rates)} parameters that may be the learning rate, of {known}: param_name must name "
-            f"one of these; got {name!r}"
+            f"The picture is of one learning rate, and the parameters of the search, {known}, have {found}: "
+            f"param_name must name one of them; got param_name={name!r}"
         )
     return rates[0]
 

@@ -32,9 +32,13 @@ def largest_eigenvalue(
     rtol = max(rtol, 10.0 * float(am.xp.finfo(dtype).eps))  # residuals do not get smaller than rounding
     alphas: list[float] = []
     betas: list[float] = []
-    value = 0.0
+    value, unit = 0.0, 1.0
     while len(alphas) < max_products:
         w = product(q)
+        if not alphas:
+            unit = _unit(am.to_numpy(w))
+        if unit != 1.0:
+            am.multiply(w, 1.0 / unit, out=w)
         alphas.append(dot(q, w))
         am.add_scaled(q, -alphas[-1], stage=stage, out=w)
         if betas:
@@ -50,4 +54,12 @@ def largest_eigenvalue(
         betas.append(beta)
         q, previous = previous, q
         am.multiply(w, 1.0 / beta, out=q)
-    return max(value, 0.0)
+    return max(value, 0.0) * unit
+
+
+def _unit(w: np.ndarray) -> float:
+    """A power of two of the size of `w`, where its squares may be out of range; 1 else."""
+    size = float(np.abs(w).max())
+    if 1e-100 < size < 1e100 or size == 0.0 or not math.isfinite(size):
+        return 1.0
+    return math.ldexp(1.0, max(-1000, min(math.frexp(size)[1], 1000)))

@@ -71,6 +71,7 @@ class TwoLayerReLURegressor(GradientRegressor):
     tol : float, default=None
         If set, stop when none of the last `n_iter_no_change` losses is lower than the best before by more than `tol`.
         In [0, inf), in units of the loss. With `early_stopping` it is about the validation losses, and None is 0.
+        Without that it is for a constant learning rate: the cosine schedule would be left at nearly the full rate.
     n_iter_no_change : int, default=10
         See `tol` and `early_stopping`; at least 1.
     early_stopping : bool, default=False
@@ -86,7 +87,8 @@ class TwoLayerReLURegressor(GradientRegressor):
         Whether `fit` goes on where the last call ended: at its last iteration, also where `early_stopping` published
         the best one, which is kept and compared with those to come on the same validation set. With a constant learning
         rate, ``fit`` of a then b iterations equals one of a + b exactly; with the cosine schedule each call has a
-        schedule of its own. Another `solver` starts without the momentum and moments of the one before.
+        schedule of its own. The scaling stays that of the first call. Another `solver` starts without the momentum and
+        moments of the one before.
     precompute : "auto" or bool, default="auto"
         For gd: whether to iterate with the Gram matrix of the rows of X instead of X, which is faster for n_samples
         less than about 2 n_features. "auto" does where it costs less; False never does. The results agree to rounding.

@@ -1,6 +1,7 @@
 """What is not valid is refused by name, and a call that fails leaves the estimator exactly as it was."""
 
 import copy
+import inspect
 import pickle
 from contextlib import contextmanager
 
@@ -460,3 +461,23 @@ def test_a_failed_call_does_not_touch_what_was_shared(name):
     fitted.partial_fit(X20, Y20)
     fitted.set_params(warm_start=True).fit(X20, Y20)
     assert_same(kept, stored)
+
+
+class Renamed(LinearGDRegressor):
+    """A subclass with other parameters."""
+
+    def __init__(self, factor=1.0, *, tol=None):
+        super().__init__(tol=tol)
+        self.factor = factor
+
+
+def test_names_of_parameters_are_those_of_the_class():
+    expected = sorted(inspect.signature(LinearGDRegressor).parameters)
+    names = LinearGDRegressor._get_param_names()
+    assert names == expected
+    names.remove("tol")  # a caller may do with the list what it likes
+    assert sorted(LinearGDRegressor().get_params()) == expected
+    assert clone(LinearGDRegressor(tol=1e-3)).tol == 1e-3
+    assert sorted(Renamed().get_params()) == ["factor", "tol"]
+    assert clone(Renamed(3.0, tol=1.0)).get_params() == {"factor": 3.0, "tol": 1.0}
+    assert sorted(TwoLayerReLURegressor().get_params()) == sorted(inspect.signature(TwoLayerReLURegressor).parameters)

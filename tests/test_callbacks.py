@@ -220,6 +220,7 @@ def test_a_stop_is_no_failure_to_converge():
 HOOKS = [("setup", "fit"), ("begin", "fit"), ("begin", "iteration"), ("end", "iteration"), ("end", "fit")]
 
 
+@pytest.mark.filterwarnings("ignore:.* made the model worse:sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("fail_in", [*HOOKS, ("teardown", "fit")], ids=" of ".join)
 @every_engine
 def test_a_callback_that_raises_leaves_the_estimator_as_it_was(name, fail_in):

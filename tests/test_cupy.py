@@ -179,7 +179,7 @@ def test_looks_are_as_many_for_more_rows_and_rarer_than_iterations(cupy_double, 
     def waits_of_training(n, max_iter):
         X, y, _ = make_problem(n=n)
         cupy_double.waits.clear()
-        on_gpu(model, max_iter=max_iter, learning_rate=1e-3).fit(X, y)
+        on_gpu(model, max_iter=max_iter, learning_rate=1e-2).fit(X, y)
         return cupy_double.waits.count(("to_floats", "get"))
 
     look = _ITERATIONS_PER_LOOK

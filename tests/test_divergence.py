@@ -1,11 +1,12 @@
 """Learning rates over 24 decades: each fit ends with finite numbers, or with an error that names the divergence."""
 
 import re
+import warnings
 
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.exceptions import FitFailedWarning
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.model_selection import GridSearchCV
 
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
@@ -34,11 +35,18 @@ def problem(n=30, d=3):
 
 
 def outcome(model, X, y):
-    """The message of the divergence, or None where all that was fitted is finite."""
-    try:
-        model.fit(X, y)
-    except ValueError as error:
-        return str(error)
+    """The message of the divergence, or None where all that was fitted is finite; a loss that rose is warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            model.fit(X, y)
+        except ValueError as error:
+            return str(error)
+    for warning in caught:
+        assert issubclass(warning.category, ConvergenceWarning)
+        assert re.search("made the model worse: the loss rose from .* smaller learning_rate", str(warning.message))
+    if model.get_params().get("solver") != "adam" and model.loss_curve_[-1] > 20 * model.loss_curve_[0]:
+        assert caught
     if isinstance(model, LinearGDRegressor):
         fitted = [model.coef_, model.intercept_]
     else:
@@ -65,13 +73,17 @@ def test_a_fit_is_finite_or_says_where_it_diverged(name, dtype, reduction, stand
             assert finite.all()
             assert len(losses) == max_iter
             continue
-        named = re.match(
-            r"\w+ diverged: the loss is not finite at iteration (\d+) with learning_rate=(\S+)\. ", message
-        )
-        assert float(named[2]) == pytest.approx(rate)
+        where = r"the loss is not finite at iteration (\d+)|predictions are not finite after (\d+) iterations"
+        named = re.match(rf"\w+ diverged: (?:{where}) with learning_rate=(\S+)\. ", message)
+        assert float(named[3]) == pytest.approx(rate)
         assert "smaller learning_rate" in message
-        assert int(named[1]) == len(losses) - 1  # it stopped there
-        assert finite[:-1].all()  # and had not gone on after a loss that was not finite
+        if named[1]:
+            assert int(named[1]) == len(losses) - 1  # it stopped there
+            assert finite[:-1].all()  # and had not gone on after a loss that was not finite
+            assert not finite[-1]
+        else:
+            assert int(named[2]) == len(losses) == max_iter
+            assert finite.all()
     assert outcomes[1e-12] is None
     if max_iter == 30 and name.startswith("linear"):
         assert None not in [outcomes[rate] for rate in RATES if rate > 1e6]
@@ -94,6 +106,7 @@ def test_what_only_float32_cannot_hold_is_named_as_such():
     assert n_named > 10
 
 
+@pytest.mark.filterwarnings("ignore:.* made the model worse:sklearn.exceptions.ConvergenceWarning")
 @every_model
 def test_a_search_over_the_grid_ranks_what_is_finite(name):
     X, y = problem(40)
@@ -104,7 +117,7 @@ def test_a_search_over_the_grid_ranks_what_is_finite(name):
         failed = np.isnan(search.cv_results_["mean_test_score"])
     else:
         with (
-            pytest.warns(FitFailedWarning, match="diverged: the loss is not finite at iteration"),
+            pytest.warns(FitFailedWarning, match="diverged: (the loss is|predictions are) not finite"),
             pytest.warns(UserWarning, match="One or more of the test scores are non-finite"),
         ):
             search.fit(X, y)
@@ -152,3 +165,49 @@ def test_the_closed_form_diverges_where_iterating_does(scale):
         iterations.append(int(re.search(r"at iteration (\d+)", str(error.value))[1]))
     # The squares that are summed overflow an iteration earlier or later.
     assert abs(iterations[0] - iterations[1]) <= 2
+
+
+@pytest.mark.parametrize("precompute", [True, False])
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("weights", [None, np.arange(30.0)], ids=["", "weights"])
+def test_slow_divergence_is_warned_of(weights, standardize, precompute):
+    X, y = problem()
+    model = LinearGDRegressor(standardize=standardize, precompute=precompute, max_iter=200)
+    limit = 2.0 * model.fit(X, y, sample_weight=weights).learning_rate_
+    model.set_params(learning_rate=1.1 * limit)
+    with pytest.warns(ConvergenceWarning, match="LinearGDRegressor made the model worse") as warned:
+        model.fit(X, y, sample_weight=weights)
+    message = str(warned[0].message)
+    numbers = re.search(r"from (\S+) to (\S+) with learning_rate=(\S+); that of the mean of y is (\S+)\. ", message)
+    variance = np.cov(y, aweights=weights, ddof=0)
+    mean = 0.5 if standardize else variance / 2
+    expected = model.loss_curve_[0], model.loss_curve_[-1], model.learning_rate_, mean
+    assert [float(number) for number in numbers.groups()] == pytest.approx(expected, rel=6e-3)
+    stable = float(re.search(r"2/L = ([\d.e+-]+\d)", message)[1])
+    assert stable == pytest.approx(limit, rel=0.03)
+    assert model.score(X, y, sample_weight=weights) < -1
+    # It is no error, and the estimator goes on: the advice is that of the weights before this call.
+    with pytest.warns(ConvergenceWarning, match="whose loss was .* start anew with a smaller learning_rate"):
+        model.set_params(warm_start=True, max_iter=50).fit(X, y, sample_weight=weights)
+
+
+def test_adam_that_ends_worse_than_it_began_is_warned_of():
+    X, y = problem()
+    model = TwoLayerReLURegressor(7, batch_size=8, random_state=0, max_iter=50)
+    for rate in (1e3, 1e5):  # the losses, means over a pass, fall: the first pass is the worst
+        with pytest.warns(ConvergenceWarning, match="made the model worse: the loss rose"):
+            model.set_params(learning_rate=rate).fit(X, y)
+        assert model.loss_curve_[-1] < model.loss_curve_[0]
+        assert model.score(X, y) < -1
+
+
+def test_what_has_only_begun_to_train_is_not_warned_of():
+    """The tutorial's network starts far above the loss of the mean, and falls."""
+    X, y = problem(12, 30)
+    for max_iter in (1, 2, 5):
+        model = TwoLayerReLURegressor(
+            50, solver="gd", learning_rate=1e-6, max_iter=max_iter, init="standard_normal", standardize=False
+        )
+        losses = model.fit(X, y).loss_curve_
+        assert losses[-1] > 10 * y.var()
+        model.set_params(solver="adam").fit(X, 1e6 + y)

@@ -176,6 +176,7 @@ def test_iterates_and_losses_are_the_closed_form(
             assert model.loss_curve_[k] == pytest.approx(loss, rel=10 * rtol, abs=0.0)
 
 
+@pytest.mark.filterwarnings("ignore:.* made the model worse:sklearn.exceptions.ConvergenceWarning")
 @engines
 @pytest.mark.parametrize("rate", [1.999, 2.001])
 def test_the_limit_of_the_learning_rate_is_two_over_the_curvature(rate, precompute):
@@ -256,3 +257,17 @@ def test_one_output_in_one_or_two_dimensions(precompute):
     np.testing.assert_array_equal(two.coef_, one.coef_[None, :])
     np.testing.assert_array_equal(two.intercept_, [one.intercept_])
     np.testing.assert_array_equal(two.predict(problem.X)[:, 0], one.predict(problem.X))
+
+
+@engines
+def test_what_is_not_there_does_not_grow(precompute):
+    """A mode with a rate above its limit, but without a part in the gradient; iterating leaves it at zero."""
+    X = np.array([[1.0, 2.0], [1.0, -2.0], [-1.0, 2.0], [-1.0, -2.0]])
+    model = LinearGDRegressor(
+        standardize=False, fit_intercept=False, learning_rate=0.51, max_iter=40_000, precompute=precompute
+    )
+    model.fit(X, X[:, 0], X_val=X, y_val=X[:, 0])
+    np.testing.assert_array_equal(model.coef_, [1.0, 0.0])
+    assert [model.loss_curve_[-1], model.validation_loss_curve_[-1]] == pytest.approx([0.0, 0.0], abs=1e-30)
+    constant = LinearGDRegressor(learning_rate=2.1, max_iter=20_000, precompute=precompute)
+    np.testing.assert_array_equal(constant.fit(np.arange(5.0)[:, None], np.full(5, 3.0)).predict([[1.0]]), [3.0])

@@ -131,6 +131,7 @@ def test_a_continued_run_is_one_run_exactly(name, pickled):
     assert_equal_fit(once, parts.partial_fit(X, y, sample_weight=w))
 
 
+@pytest.mark.filterwarnings("ignore:.* made the model worse:sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("name", CONTINUED)
 def test_training_goes_on_from_the_model_on_other_rows(name):
     model, shape = CONTINUED[name]
@@ -180,6 +181,7 @@ def test_the_network_diverges_at_the_same_iteration(rate):
     assert messages[0] == messages[1]
 
 
+@pytest.mark.filterwarnings("ignore:.* made the model worse:sklearn.exceptions.ConvergenceWarning")
 def test_expanding_modes_have_exact_losses_while_finite():
     X, y, _ = data(40, 6, 1)
     rate = 2.2 * LinearGDRegressor(max_iter=1).fit(X, y).learning_rate_
