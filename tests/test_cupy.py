@@ -183,7 +183,7 @@ def test_looks_are_as_many_for_more_rows_and_rarer_than_iterations(cupy_double, 
         return cupy_double.waits.count(("to_floats", "get"))
 
     look = _ITERATIONS_PER_LOOK
-    assert waits_of_training(60, look) == waits_of_training(120, look) == waits_of_training(60, 3)
+    assert waits_of_training(60, look) == waits_of_training(120, look) == waits_of_training(60, look - 3)
     looks = waits_of_training(60, 5 * look) - waits_of_training(60, look)
     assert looks == (0 if model is KINDS["closed form"] else 4)
 
