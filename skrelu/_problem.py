@@ -87,9 +87,12 @@ class Problem:
 
     def loss_of_the_mean(self, y_scaling: Scaling, c: float) -> float:
         """The loss of predicting the mean of the standardized y, without penalty."""
-        rows = self.rows_that_count
-        y = standardize(self._y[rows], y_scaling, np.dtype(np.float64))
-        weights = None if self._weights is None else self._weights[rows]
+        y, weights = self._y, self._weights
+        if self._index is not None and weights is not None:
+            y, weights = y[self._index], weights[self._index]
+        y = standardize(y, y_scaling, np.dtype(np.float64))
+        if weights is None:
+            return 0.5 * c * float(y.var(axis=0).sum())
         squares = np.square(y - np.average(y, axis=0, weights=weights)).sum(axis=1)
         return 0.5 * c * float(np.average(squares, weights=weights))
 
