@@ -121,8 +121,8 @@ class GradientRegressor(TrainingRun, MultiOutputMixin, RegressorMixin, BaseEstim
         Warns
         -----
         ConvergenceWarning
-            If `tol` is set and was not reached within `max_iter` iterations. If training ended with a loss of more than
-            twice that at its start and that of predicting the mean of y: `learning_rate` is too large.
+            If `tol` is set and was not reached within `max_iter` iterations; or if training, of more than an iteration
+            and without `early_stopping`, ended with a loss of more than twice that at its start and that of a constant.
         """
         held_out = X_val, y_val, sample_weight_val
         with self._trained_copy() as trained, np.errstate(all="ignore"):  # what overflows is found and reported

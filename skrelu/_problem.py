@@ -85,16 +85,10 @@ class Problem:
         y = measure(row_blocks(self._y, self._weights, np.asarray), center=center, dtype=y_dtype)
         return x, y
 
-    def loss_of_the_mean(self, y_scaling: Scaling, c: float) -> float:
-        """The loss of predicting the mean of the standardized y, without penalty."""
-        y, weights = self._y, self._weights
-        if self._index is not None and weights is not None:
-            y, weights = y[self._index], weights[self._index]
-        y = standardize(y, y_scaling, np.dtype(np.float64))
-        if weights is None:
-            return 0.5 * c * float(y.var(axis=0).sum())
-        squares = np.square(y - np.average(y, axis=0, weights=weights)).sum(axis=1)
-        return 0.5 * c * float(np.average(squares, weights=weights))
+    def loss_of_a_constant(self, y_scaling: Scaling, c: float, *, center: bool) -> float:
+        """The loss of predicting the mean of the standardized y, or zero without `center`; no penalty."""
+        y = measure(row_blocks(self._y, self._weights, np.asarray), center=center, dtype=np.dtype(np.float64))
+        return 0.5 * c * float(np.square(y.scale / y_scaling.scale)[~y.constant].sum())
 
     def unscaled(self) -> tuple[Scaling, Scaling]:
         """The scalings that change nothing."""

@@ -77,18 +77,25 @@ class TrainingRun(CallbackSupportMixin, Definition):
         horizon = self._iterations(problem, batches) * batches.per_epoch if n_iter is None else None
         engine = self._make_engine(kind, model, batches, problem, c, horizon)
         continues = state["engine"]["name"] == engine.name
-        engine.rate = self._rate(engine, state["auto_rate"] if continues else None)
+        engine.rate = self._rate(engine)
         if continues:
             engine.restore(state["engine"])
         return engine
 
-    def _rate(self, engine: Any, earlier: dict[str, Any] | None) -> float:
+    def _rate(self, engine: Any) -> float:
         """The learning rate; "auto" keeps that of an earlier run of the same objective, whose unit is 1 / c."""
         if self.learning_rate != "auto":
             return float(self.learning_rate)
-        if earlier is None or (earlier["alpha"], earlier["reduction"]) != (self.alpha, self.reduction):
+        earlier = self._earlier_rate(engine)
+        if earlier is None:
             return engine.default_rate(self._curvature_rtol)
         return earlier["rate"] if engine.c == earlier["c"] else earlier["rate"] * earlier["c"] / engine.c
+
+    def _earlier_rate(self, engine: Any) -> dict[str, Any] | None:
+        """What "auto" was in the run that this one continues, if that had the same optimizer and objective."""
+        earlier = self._state["auto_rate"] if self._state["engine"]["name"] == engine.name else None
+        same = earlier is not None and (earlier["alpha"], earlier["reduction"]) == (self.alpha, self.reduction)
+        return earlier if same else None
 
     def _train(self, problem: Problem, held_out: Problem | None, n_iter: int | None, *given: Any) -> Status:
         """Train and set the fitted attributes; `given` to `fit` were X, y and weights, for callbacks."""
@@ -106,8 +113,12 @@ class TrainingRun(CallbackSupportMixin, Definition):
             watchers: list[Any] = [watcher for watcher in (validation, callbacks) if watcher is not None]
             with blas_threads(*self._work(problem, kind, engine.batches.rows, max_iter)):
                 status, initial = self._advance(engine, problem, loss_curve, watchers, max_iter, None if best else tol)
+                warned = False
                 if n_iter is None and best is None and status != "interrupted":
-                    self._warn_of_a_rise(engine, problem, loss_curve, initial)
+                    try:
+                        warned = self._warn_of_a_rise(engine, problem, loss_curve, initial)
+                    except KeyboardInterrupt:
+                        status = "interrupted"
             if status == "interrupted" and validation is not None:
                 validation.end()  # the last completed iteration may not have been looked at
         if best is not None and not np.isfinite(best.loss):
@@ -117,7 +128,7 @@ class TrainingRun(CallbackSupportMixin, Definition):
                 "The validation loss was not finite after any iteration, so none is the best. Check X_val and y_val "
                 "for values far outside the range of X and y."
             )
-        if status == "max_iter" and tol is not None and (best is None or best.stops):
+        if status == "max_iter" and tol is not None and not warned and (best is None or best.stops):
             name, curve = ("loss", loss_curve) if best is None else ("validation loss", best.curve)
             warnings.warn(
                 f"{type(self).__name__} did not reach tol={tol} within max_iter={max_iter} iterations: the {name} of "
@@ -241,29 +252,45 @@ class TrainingRun(CallbackSupportMixin, Definition):
         alpha = 0.0 if self.alpha == "auto" else float(self.alpha)
         return Penalty(model, fixed=alpha / problem.total_weight, c=c, total_weight=problem.total_weight)
 
-    def _warn_of_a_rise(self, engine: Any, problem: Problem, loss_curve: list[float], initial: Array) -> None:
-        """Training that diverges slowly, or by Adam, ends with finite weights, and a model that is worse than none."""
+    def _warn_of_a_rise(self, engine: Any, problem: Problem, loss_curve: list[float], initial: Array) -> bool:
+        """Warn if the parameters are finite, and a worse model than those before and than a constant; return whether.
+
+        Training that diverges slowly, or by Adam, ends so. It is looked into where the loss curve gives reason to: a
+        loss there is of the parameters before the last step, and for Adam a mean over a pass.
+        """
         model, last, descends = engine.model, loss_curve[-1], engine.name == "gd"
-        first = loss_curve[len(self.loss_curve_)]  # a mean over the steps of a pass, for Adam
-        if descends and not last > 2.0 * first:
-            return
-        mean = problem.loss_of_the_mean(self._scalings()[1], engine.c)
-        if not last > 2.0 * mean:
-            return
-        theta = model.theta * 1.0
-        model.theta[...] = initial
-        if not descends:
-            first = loss_on(model, engine.batches, engine.c)
-        remedy = self._remedy(engine, loss_curve, problem.dtype)
-        model.theta[...] = theta
-        if not last > 2.0 * first:
-            return
+        if descends and not last > 2.0 * loss_curve[len(self.loss_curve_)]:
+            return False
+        constant = problem.loss_of_a_constant(self._scalings()[1], engine.c, center=self.fit_intercept)
+        if not last > 2.0 * constant > 0.0:
+            return False
+        final = model.theta * 1.0
+        try:
+            after = loss_on(model, engine.batches, engine.c)
+            objective_after = after + self._penalty_at(engine)
+            model.theta[...] = initial
+            before = loss_on(model, engine.batches, engine.c)
+            # The last step may have led to losses that are not numbers.
+            if objective_after <= 2.0 * (before + self._penalty_at(engine)) or after <= 2.0 * constant:
+                return False
+            scaled = "" if self.standardize else ", or standardize=True"
+            remedy = self._limit(engine, loss_curve) or f"Choose a smaller learning_rate{scaled}."
+        finally:
+            model.theta[...] = final
         warnings.warn(
-            f"{type(self).__name__} made the model worse: the loss rose from {first:.3g} to {last:.3g} with "
-            f"{self._rate_in_words(engine)}; that of the mean of y is {mean:.3g}. {remedy}",
+            f"{type(self).__name__} made the model worse: the loss rose from {before:.3g} to {after:.3g} with "
+            f"{self._rate_in_words(engine)}; that of a constant is {constant:.3g}. {remedy}",
             ConvergenceWarning,
             stacklevel=7,
         )
+        return True
+
+    def _penalty_at(self, engine: Any) -> float:
+        """The L2 term of gradient descent's objective; Adam's follows the noise, and is left out."""
+        if engine.name != "gd":
+            return 0.0
+        weights = engine.model.am.to_numpy(engine.model.theta)[engine.model.weights]
+        return 0.5 * float(engine.penalty.strength) * float(np.square(weights, dtype=np.float64).sum())
 
     def _divergence_message(self, engine: Any, status: Status, loss_curve: list[float], dtype: np.dtype) -> str:
         """For an engine that is where this call started."""
@@ -274,28 +301,26 @@ class TrainingRun(CallbackSupportMixin, Definition):
         single = single if dtype == np.float32 else ""
         if engine.name == "gd" and status == "diverged" and len(loss_curve) == 1:
             return f"{at}, before any step, so no learning_rate helps: {SCALE_REMEDY}{single}"
-        return f"{at} with {self._rate_in_words(engine)}. {self._remedy(engine, loss_curve, dtype)}{single}"
+        remedy = self._limit(engine, loss_curve) or "Choose a smaller learning_rate. If that does not help" + (
+            ", divide X and y by a constant." if self.standardize and dtype == np.float64 else f": {SCALE_REMEDY}"
+        )
+        return f"{at} with {self._rate_in_words(engine)}. {remedy}{single}"
 
     def _rate_in_words(self, engine: Any) -> str:
-        origin = "" if self.learning_rate != "auto" else " from 'auto'"
-        if origin and self.loss_curve_:
-            origin += " in the first call"
+        origin = ""
+        if self.learning_rate == "auto":
+            origin = " from 'auto'" + " in an earlier call" * (self._earlier_rate(engine) is not None)
         return f"learning_rate={engine.rate:.6g}{origin}"
 
-    def _remedy(self, engine: Any, loss_curve: list[float], dtype: np.dtype) -> str:
-        """What to change, for an engine that is where this call started."""
+    def _limit(self, engine: Any, loss_curve: list[float]) -> str:
+        """The limit of stability, for gradient descent above 1/L; `engine` is where this call started."""
         curvature = engine.curvature(0.01) if engine.name == "gd" else np.inf
-        if np.isfinite(curvature) and engine.rate * curvature > 1.0:
-            stable = (
-                f"Gradient descent is stable up to about 2/L = {2.0 / curvature:.3g} at the weights it started from"
-            )
-            first, start = loss_curve[0], loss_curve[len(self.loss_curve_)]
-            if start > 2.0 * first:
-                stable += f", whose loss was {start:.3g} and once {first:.3g}"
-                return f"{stable}: start anew with a smaller learning_rate."
-            alternative = "such as " if self.learning_rate == "auto" else "or 'auto' for "
-            return f"{stable}: choose a smaller learning_rate, {alternative}1/L = {1.0 / curvature:.3g}."
-        scaled = self.standardize and dtype == np.float64
-        return "Choose a smaller learning_rate. If that does not help" + (
-            ", divide X and y by a constant." if scaled else f": {SCALE_REMEDY}"
-        )
+        if not (np.isfinite(curvature) and engine.rate * curvature > 1.0):
+            return ""
+        stable = f"Gradient descent is stable up to about 2/L = {2.0 / curvature:.3g} at the weights it started from"
+        first, start = loss_curve[0], loss_curve[len(self.loss_curve_)]
+        if start > 1e9 * first:  # weights that have left all measure
+            stable += f", whose loss was {start:.3g} and once {first:.3g}"
+            return f"{stable}: start anew with a smaller learning_rate."
+        alternative = "such as " if self.learning_rate == "auto" else "or 'auto' for "
+        return f"{stable}: choose a smaller learning_rate, {alternative}1/L = {1.0 / curvature:.3g}."

@@ -8,9 +8,11 @@ network it holds near the weights where :math:`L` was taken.
 """
 
 import textwrap
+import warnings
 
 import numpy as np
 from sklearn.datasets import load_diabetes
+from sklearn.exceptions import ConvergenceWarning
 
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
@@ -27,8 +29,10 @@ except ValueError as error:
     print(textwrap.fill(str(error), 100))
 
 # %%
-# Close to the limit the loss goes up and down before it settles, or grows slowly. 1 % decides.
+# Close to the limit the loss goes up and down before it settles, or grows slowly. 1 % decides. A fit that ends with a
+# model worse than a constant warns of it; here that is meant to happen.
 
+warnings.simplefilter("ignore", ConvergenceWarning)
 curves = {}
 for fraction in (0.1, 0.5, 0.99, 1.01, 1.1):
     model = LinearGDRegressor(learning_rate=fraction * limit, max_iter=150, init="standard_normal", random_state=0)
