@@ -92,11 +92,7 @@ class ClosedForm:
             finite = np.isfinite(chunk)
             if not finite.all():
                 chunk = chunk[: int(np.argmin(finite)) + 1]
-            piece = chunk.tolist()
-            if losses:
-                losses += piece
-            else:
-                losses = piece  # not copied where one piece is all
+            losses += chunk.tolist()
             self._t += len(chunk)
             if not finite.all():
                 break

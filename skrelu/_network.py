@@ -131,7 +131,7 @@ class TwoLayerNetwork(_Model):
         self.outer = slice(0, n_intercepts + n_outputs * n_hidden)  # the parameters of the last layer
         self.W1, self.W2, self.b2 = self.views(self.theta)
         self.dW1, self.dW2, self.db2 = self.views(self.gradient)
-        self._w = self.W2[:, 0]
+        self._w = self.W2[:, 0]  # W2 as a row, where there is one output
 
     def views(self, flat: Array) -> tuple[Array, ...]:
         """W1 (with b1 as last row), W2 and b2 as views of a flat vector laid out as b2, W2, W1, b1."""

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from skrelu._batches import Batches
 from skrelu._optimizers import cosine
 from skrelu._spectrum import largest_eigenvalue
@@ -76,6 +78,11 @@ class Penalty:
             self.mse, self.strength = self._model.am.running_mean(
                 self.mse, loss, self._mse_of_loss, weight, self._slope, self._limit
             )
+
+    def value(self, theta: Array) -> float:
+        """lambda / 2 |the weights in `theta`|^2, with lambda as it is now."""
+        weights = self._model.am.to_numpy(theta)[self._model.weights]
+        return 0.5 * float(self.strength) * float(np.square(weights, dtype=np.float64).sum())
 
     def add_gradient(self, theta: Array) -> None:
         """gradient += lambda (the weights in `theta`)."""

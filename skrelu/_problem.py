@@ -81,13 +81,15 @@ class Problem:
     def measure(self, *, center: bool) -> tuple[Scaling, Scaling]:
         """Scaling of X and of y."""
         x = measure(row_blocks(self.X, self._weights, self.home.to_numpy), center=center, dtype=self.dtype)
-        y_dtype = np.dtype(np.float32 if self._y.dtype == np.float32 else np.float64)  # y is standardized in float64
-        y = measure(row_blocks(self._y, self._weights, np.asarray), center=center, dtype=y_dtype)
-        return x, y
+        return x, self._measure_y(center=center)
+
+    def _measure_y(self, *, center: bool) -> Scaling:
+        dtype = np.dtype(np.float32 if self._y.dtype == np.float32 else np.float64)  # y is standardized in float64
+        return measure(row_blocks(self._y, self._weights, np.asarray), center=center, dtype=dtype)
 
     def loss_of_a_constant(self, y_scaling: Scaling, c: float, *, center: bool) -> float:
         """The loss of predicting the mean of the standardized y, or zero without `center`; no penalty."""
-        y = measure(row_blocks(self._y, self._weights, np.asarray), center=center, dtype=np.dtype(np.float64))
+        y = self._measure_y(center=center)
         return 0.5 * c * float(np.square(y.scale / y_scaling.scale)[~y.constant].sum())
 
     def unscaled(self) -> tuple[Scaling, Scaling]:

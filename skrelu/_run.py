@@ -267,11 +267,11 @@ class TrainingRun(CallbackSupportMixin, Definition):
         final = model.theta * 1.0
         try:
             after = loss_on(model, engine.batches, engine.c)
-            objective_after = after + self._penalty_at(engine)
             model.theta[...] = initial
             before = loss_on(model, engine.batches, engine.c)
-            # The last step may have led to losses that are not numbers.
-            if objective_after <= 2.0 * (before + self._penalty_at(engine)) or after <= 2.0 * constant:
+            risen = after + engine.penalty.value(final) > 2.0 * (before + engine.penalty.value(initial))
+            # After the last step the loss may have become infinite, or not a number.
+            if np.isfinite(after) and not (risen and after > 2.0 * constant):
                 return False
             scaled = "" if self.standardize else ", or standardize=True"
             remedy = self._limit(engine, loss_curve) or f"Choose a smaller learning_rate{scaled}."
@@ -284,13 +284,6 @@ class TrainingRun(CallbackSupportMixin, Definition):
             stacklevel=7,
         )
         return True
-
-    def _penalty_at(self, engine: Any) -> float:
-        """The L2 term of gradient descent's objective; Adam's follows the noise, and is left out."""
-        if engine.name != "gd":
-            return 0.0
-        weights = engine.model.am.to_numpy(engine.model.theta)[engine.model.weights]
-        return 0.5 * float(engine.penalty.strength) * float(np.square(weights, dtype=np.float64).sum())
 
     def _divergence_message(self, engine: Any, status: Status, loss_curve: list[float], dtype: np.dtype) -> str:
         """For an engine that is where this call started."""

@@ -1,5 +1,6 @@
 """Learning rates over 24 decades: each fit ends with finite numbers, or with an error that names the divergence."""
 
+import pickle
 import re
 import warnings
 
@@ -25,6 +26,7 @@ MODELS = {
     "linear": LinearGDRegressor(precompute=False, verbose=1),
     "linear shortcut": LinearGDRegressor(precompute=True, verbose=1),
 }
+RISES_ARE_WARNED_OF = True
 every_model = pytest.mark.parametrize("name", MODELS)
 
 
@@ -45,8 +47,9 @@ def outcome(model, X, y):
     for warning in caught:
         assert issubclass(warning.category, ConvergenceWarning)
         assert re.search("made the model worse: the loss rose from .* smaller learning_rate", str(warning.message))
+    # Far beyond what a penalty, or a start that is better than a constant, could account for.
     if model.get_params().get("solver") != "adam" and model.loss_curve_[-1] > 1e6 * model.loss_curve_[0]:
-        assert caught
+        assert caught or not RISES_ARE_WARNED_OF
     if isinstance(model, LinearGDRegressor):
         fitted = [model.coef_, model.intercept_]
     else:
@@ -183,9 +186,9 @@ def test_slow_divergence_is_warned_of(weights, standardize, precompute):
     unit = 2 * variance if standardize else 2.0
     after = np.average((y - model.predict(X)) ** 2, weights=weights)
     expected = model.loss_curve_[0], after / unit, model.learning_rate_, variance / unit
-    assert [float(number) for number in numbers.groups()] == pytest.approx(expected, rel=6e-3)
+    assert [float(number) for number in numbers.groups()] == pytest.approx(expected, rel=6e-3)  # printed with 3 digits
     stable = float(re.search(r"2/L = ([\d.e+-]+\d)", message)[1])
-    assert stable == pytest.approx(limit, rel=0.03)
+    assert stable == pytest.approx(limit, rel=0.02)  # found to 1 %
     assert model.score(X, y, sample_weight=weights) < -1
     # It is no error, and the estimator goes on: the advice is that of the weights before this call.
     with pytest.warns(ConvergenceWarning, match="whose loss was .* start anew with a smaller learning_rate"):
@@ -222,6 +225,35 @@ def test_what_is_going_well_is_not_warned_of():
     path = LinearGDRegressor(fit_intercept=False, warm_start=True, max_iter=2000)
     losses = [path.set_params(alpha=alpha).fit(X, y).loss_curve_[-1] for alpha in (0.0, 1e2, 1e4)]
     assert losses[2] > 10 * losses[1] > 10 * losses[0]
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0, 10.0, 1e4])
+@every_model
+def test_looking_for_a_rise_changes_nothing(name, rate, monkeypatch):
+    X, y = problem()
+    model = clone(MODELS[name]).set_params(learning_rate=rate, max_iter=3, verbose=0, warm_start=True)
+
+    def trained():
+        fitted, states = clone(model), []
+        for _ in range(2):
+            message = outcome(fitted, X, y)
+            states.append((message, pickle.dumps(vars(fitted))))
+        return states
+
+    looked = trained()
+    monkeypatch.setattr(type(model), "_warn_of_a_rise", lambda *arguments: False)
+    monkeypatch.setattr(f"{__name__}.RISES_ARE_WARNED_OF", False)
+    assert trained() == looked
+
+
+def test_a_path_of_penalties_by_adam_is_not_warned_of():
+    rng = np.random.default_rng(2)
+    X, y = rng.uniform(1, 2, (200, 3)), 100.0 + rng.standard_normal(200)
+    path = TwoLayerReLURegressor(
+        5, fit_intercept=False, warm_start=True, learning_rate_schedule="constant", max_iter=100, random_state=0
+    )
+    losses = [path.set_params(alpha=alpha).fit(X, y).loss_curve_[-1] for alpha in (0.0, 1e2, 1e4)]
+    assert losses[2] > 10 * losses[0]
 
 
 def test_a_warning_that_is_interrupted_keeps_the_fit(monkeypatch):
