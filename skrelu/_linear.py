@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skrelu._base import GradientRegressor
-from skrelu._batches import Batches
-from skrelu._closed_form import ClosedForm
-from skrelu._cost import closed_form_kind
-from skrelu._network import LinearModel
-from skrelu._optimizers import GradientDescent
-from skrelu._plain import FullBatch
-from skrelu._problem import Problem
-from skrelu._standardize import Scaling, fold_inputs, fold_outputs
-
-Array = Any
+from skrelu._arrays import Array, ArrayModule
+from skrelu._engines.recipe import Recipe
+from skrelu._estimator import GradientRegressor
+from skrelu._models.base import Layers
+from skrelu._models.linear import LinearModel
+from skrelu._rows.rows import Rows
 
 
 class LinearGDRegressor(GradientRegressor):
@@ -143,25 +138,28 @@ class LinearGDRegressor(GradientRegressor):
     }
     _structure = ("fit_intercept", "standardize")
     _coefficients = "coef_"
-    _curvature_rtol = 1e-9
+
+    coef_: Array
+    intercept_: Any  # a float or an array
+    n_outputs_: int
 
     def __init__(
         self,
         *,
-        learning_rate: Any = "auto",
+        learning_rate: float | Literal["auto"] = "auto",
         max_iter: int = 1000,
         alpha: float = 0.0,
         fit_intercept: bool = True,
-        init: str = "zeros",
+        init: Literal["zeros", "uniform", "standard_normal"] = "zeros",
         standardize: bool = True,
-        reduction: str = "mean",
+        reduction: Literal["mean", "sum"] = "mean",
         tol: float | None = None,
         warm_start: bool = False,
-        precompute: Any = "auto",
-        array_module: str = "auto",
-        random_state: Any = None,
-        verbose: Any = 0,
-    ):
+        precompute: bool | Literal["auto"] = "auto",
+        array_module: Literal["auto", "cupy"] = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.learning_rate = learning_rate
         self.max_iter = max_iter
         self.alpha = alpha
@@ -176,64 +174,30 @@ class LinearGDRegressor(GradientRegressor):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _draw(self, rng: np.random.RandomState, n_features: int, n_outputs: int) -> list[np.ndarray]:
-        shapes = [(n_features, n_outputs)] + [(1, n_outputs)] * int(self.fit_intercept)
-        draw: Any = {
-            "zeros": np.zeros,
-            "uniform": lambda shape: rng.uniform(-0.1, 0.1, size=shape),
-            "standard_normal": lambda shape: rng.standard_normal(shape),
-        }[self.init]
-        return [np.concatenate([draw(shape) for shape in shapes])]
-
-    def _make_model(self, problem: Problem, rows: int) -> LinearModel:
-        d, m, dtype = problem.n_features, problem.n_outputs, problem.training_X.dtype
-        return LinearModel(problem.am, d, m, self.fit_intercept, rows, dtype)
-
-    def _choose_engine(self, problem: Problem) -> str:
-        if self.precompute != "auto" and not self.precompute:
-            return "plain"
-        return closed_form_kind(problem, self.fit_intercept, self.alpha > 0.0, forced=self.precompute != "auto")
-
-    def _batch_rows(self, problem: Problem, kind: str) -> int:
-        return (
-            problem.n_samples
-            if kind == "wide"
-            else max(256, problem.am.block_scale * 2**17 // (problem.n_features + problem.n_outputs))
+    def _recipe(self) -> Recipe:
+        return Recipe(
+            name=type(self).__name__,
+            learning_rate="auto" if self.learning_rate == "auto" else float(self.learning_rate),
+            max_iter=int(self.max_iter),
+            alpha=float(self.alpha),
+            standardize=bool(self.standardize),
+            reduction=self.reduction,
+            tol=None if self.tol is None else float(self.tol),
+            precompute="auto" if self.precompute == "auto" else bool(self.precompute),
+            verbose=int(self.verbose),
         )
 
-    def _make_engine(
-        self, kind: str, model: Any, batches: Batches, problem: Problem, c: float, horizon: int | None
-    ) -> Any:
-        penalty, epoch = self._penalty(model, problem, c), self._state["epoch"]
-        if kind == "plain":
-            return FullBatch(model, batches, GradientDescent(model.am, model.theta, 0.0), penalty, c=c, epoch=epoch)
-        return ClosedForm(model, batches, penalty, c=c, epoch=epoch, wide=kind == "wide")
+    def _model(self, rows: Rows) -> LinearModel:
+        shape = rows.n_features, rows.n_outputs
+        return LinearModel(rows.am, *shape, bool(self.fit_intercept), rows.training_X.dtype, self.init)
 
-    def _iterations(self, problem: Problem, batches: Batches) -> int:
-        return int(self.max_iter)
-
-    def _work(self, problem: Problem, kind: str, rows: int, n_iter: int) -> tuple[float, float]:
-        p, m = problem.n_features + 1, problem.n_outputs
-        if kind != "plain":  # products of Gram matrices gain from threads
-            return math.inf, math.inf
-        return 2.0 * rows * p * m, 4.0 * problem.n_samples * p * m * n_iter
-
-    def _published(self, parameters: list[np.ndarray], x: Scaling, y: Scaling, store: Any) -> dict[str, Any]:
-        (W,) = parameters
-        d = x.scale.shape[0]
-        unit = (y.scale / x.scale[:, None])[~x.constant][:, ~y.constant]
-        if unit.size and unit.min() < np.finfo(self._state["dtype"]).tiny:
-            raise ValueError(
-                f"A coefficient for the raw X and y is of magnitude {unit.min():.3g}, below the range of "
-                f"{self._state['dtype']}, the dtype of X. Divide X or multiply y by a constant."
-            )
-        W, b = fold_inputs(W[:d], W[d] if self.fit_intercept else np.zeros(W.shape[1]), x)
-        W, b = fold_outputs(W, b, y)
-        if self._state["y_ndim"] == 1:
-            store(b)  # for its check of the range
+    def _published(self, layers: Layers, y_ndim: int, store: Callable[[np.ndarray], Array]) -> dict[str, Any]:
+        ((W, b),) = layers
+        intercept = store(b)
+        if y_ndim == 1:
             return {"coef_": store(W[:, 0]), "intercept_": float(b[0])}
-        return {"coef_": store(W.T), "intercept_": store(b)}
+        return {"coef_": store(W.T), "intercept_": intercept}
 
-    def _evaluate(self, am: Any, X: Array, out: Array) -> None:
-        am.matmul(X, am.reshape(self.coef_, (self.n_outputs_, -1)).T, out=out)
-        am.add(out, self.intercept_)
+    def _predict(self, am: ArrayModule, X: Array) -> Array:
+        W = am.reshape(self.coef_, (self.n_outputs_, -1)).T
+        return LinearModel.predict(am, [(W, self.intercept_)], X)

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skrelu._base import GradientRegressor
-from skrelu._batches import Batches
-from skrelu._cost import sample_space_kind
-from skrelu._network import TwoLayerNetwork
-from skrelu._optimizers import Adam, GradientDescent
-from skrelu._plain import FullBatch, Minibatches, Penalty
-from skrelu._problem import Problem
-from skrelu._sample_space import SampleSpace
-from skrelu._standardize import Scaling, fold_inputs, fold_outputs
-
-Array = Any
+from skrelu._arrays import Array, ArrayModule
+from skrelu._engines.recipe import Recipe
+from skrelu._estimator import GradientRegressor
+from skrelu._models.base import Layers
+from skrelu._models.network import TwoLayerNetwork
+from skrelu._rows.rows import Rows
 
 
 class TwoLayerReLURegressor(GradientRegressor):
@@ -183,33 +178,35 @@ class TwoLayerReLURegressor(GradientRegressor):
     }
     _structure = ("hidden_layer_size", "fit_intercept", "standardize")
     _coefficients = "_W1"
-    _curvature_rtol = 1e-5
+
+    coefs_: list[Array]
+    intercepts_: list[Array]
 
     def __init__(
         self,
         hidden_layer_size: int = 100,
         *,
-        solver: str = "adam",
-        learning_rate: Any = "auto",
-        learning_rate_schedule: str = "cosine",
+        solver: Literal["adam", "gd"] = "adam",
+        learning_rate: float | Literal["auto"] = "auto",
+        learning_rate_schedule: Literal["cosine", "constant"] = "cosine",
         momentum: float = 0.0,
         batch_size: int = 128,
-        max_iter: Any = "auto",
-        alpha: Any = "auto",
+        max_iter: int | Literal["auto"] = "auto",
+        alpha: float | Literal["auto"] = "auto",
         fit_intercept: bool = True,
-        init: str = "he_normal",
+        init: Literal["he_normal", "standard_normal"] = "he_normal",
         standardize: bool = True,
-        reduction: str = "mean",
+        reduction: Literal["mean", "sum"] = "mean",
         tol: float | None = None,
         n_iter_no_change: int = 10,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         warm_start: bool = False,
-        precompute: Any = "auto",
-        array_module: str = "auto",
-        random_state: Any = None,
-        verbose: Any = 0,
-    ):
+        precompute: bool | Literal["auto"] = "auto",
+        array_module: Literal["auto", "cupy"] = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.hidden_layer_size = hidden_layer_size
         self.solver = solver
         self.learning_rate = learning_rate
@@ -232,84 +229,39 @@ class TwoLayerReLURegressor(GradientRegressor):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _draw(self, rng: np.random.RandomState, n_features: int, n_outputs: int) -> list[np.ndarray]:
-        h, b = int(self.hidden_layer_size), self.fit_intercept
-        he = self.init == "he_normal"
-        W1 = rng.standard_normal((n_features, h)) * (math.sqrt(2.0 / n_features) if he else 1.0)
-        W2 = rng.standard_normal((h, n_outputs)) * (math.sqrt(2.0 / h) if he else 1.0)
-        return [np.concatenate([W1, np.zeros((int(b), h))]), W2, np.zeros(n_outputs * b)]
+    def _recipe(self) -> Recipe:
+        return Recipe(
+            name=type(self).__name__,
+            solver=self.solver,
+            learning_rate="auto" if self.learning_rate == "auto" else float(self.learning_rate),
+            learning_rate_schedule=self.learning_rate_schedule,
+            momentum=float(self.momentum),
+            batch_size=int(self.batch_size),
+            max_iter=None if self.max_iter == "auto" else int(self.max_iter),
+            alpha="auto" if self.alpha == "auto" else float(self.alpha),
+            standardize=bool(self.standardize),
+            reduction=self.reduction,
+            tol=None if self.tol is None else float(self.tol),
+            patience=int(self.n_iter_no_change),
+            early_stopping=bool(self.early_stopping),
+            validation_fraction=float(self.validation_fraction),
+            precompute="auto" if self.precompute == "auto" else bool(self.precompute),
+            verbose=int(self.verbose),
+        )
 
-    def _draw_seed(self, rng: np.random.RandomState) -> int:
-        return int(rng.randint(np.iinfo(np.int32).max))
+    def _model(self, rows: Rows) -> TwoLayerNetwork:
+        shape = rows.n_features, int(self.hidden_layer_size), rows.n_outputs
+        return TwoLayerNetwork(rows.am, *shape, bool(self.fit_intercept), rows.training_X.dtype, self.init)
 
-    def _make_model(self, problem: Problem, rows: int) -> TwoLayerNetwork:
-        n, h, m = problem.n_features, int(self.hidden_layer_size), problem.n_outputs
-        return TwoLayerNetwork(problem.am, n, h, m, self.fit_intercept, rows, problem.training_X.dtype)
+    def _published(self, layers: Layers, y_ndim: int, store: Callable[[np.ndarray], Array]) -> dict[str, Any]:
+        return {
+            "coefs_": [store(W) for W, _ in layers],
+            "intercepts_": [store(b) for _, b in layers],
+        }
 
-    def _work(self, problem: Problem, kind: str, rows: int, n_iter: int) -> tuple[float, float]:
-        n, h, m = problem.n_samples, int(self.hidden_layer_size), problem.n_outputs
-        # The first layer takes one product with the Gram matrix, or two with X.
-        side, products = (n, 1) if kind == "sample_space" else (problem.n_features, 2)
-        return 2.0 * rows * h * max(side, m), n * h * (2.0 * products * side + 6.0 * m) * n_iter
-
-    def _published(self, parameters: list[np.ndarray], x: Scaling, y: Scaling, store: Any) -> dict[str, Any]:
-        W1, W2, b2 = parameters
-        d = x.scale.shape[0]
-        W1, b1 = fold_inputs(W1[:d], W1[d] if self.fit_intercept else np.zeros(W1.shape[1]), x)
-        W2, b2 = fold_outputs(W2, b2 if self.fit_intercept else np.zeros(W2.shape[1]), y)
-        return {"coefs_": [store(W1), store(W2)], "intercepts_": [store(b1), store(b2)]}
-
-    def _evaluate(self, am: Any, X: Array, out: Array) -> None:
-        (W1, W2), (b1, b2) = self.coefs_, self.intercepts_
-        H = am.empty((X.shape[0], b1.shape[0]), out.dtype)
-        am.matmul(X, W1, out=H)
-        am.add(H, b1)
-        am.rectify(H)
-        am.matmul(H, W2, out=out)
-        am.add(out, b2)
+    def _predict(self, am: ArrayModule, X: Array) -> Array:
+        return TwoLayerNetwork.predict(am, list(zip(self.coefs_, self.intercepts_, strict=True)), X)
 
     @property
     def _W1(self) -> Array:
         return self.coefs_[0]
-
-    @property
-    def _width(self) -> int:
-        return self.n_outputs_ + self.coefs_[0].shape[1]
-
-    def _choose_engine(self, problem: Problem) -> str:
-        if self.solver == "adam":
-            return "minibatches"
-        if self.precompute != "auto" and not self.precompute:
-            return "plain"
-        return sample_space_kind(problem, int(self.hidden_layer_size), forced=self.precompute != "auto")
-
-    def _batch_rows(self, problem: Problem, kind: str) -> int:
-        if kind == "minibatches":
-            return int(self.batch_size)
-        if kind == "sample_space":
-            return problem.n_samples
-        return max(256, problem.am.block_scale * 2**19 // (problem.n_features + 3 * int(self.hidden_layer_size)))
-
-    def _make_engine(
-        self, kind: str, model: Any, batches: Batches, problem: Problem, c: float, horizon: int | None
-    ) -> Any:
-        epoch = self._state["epoch"]
-        if kind == "minibatches":
-            fixed = None if self.alpha == "auto" else float(self.alpha) / problem.total_weight
-            penalty = Penalty(model, fixed=fixed, c=c, total_weight=problem.total_weight)
-            n_steps = horizon if self.learning_rate_schedule == "cosine" else None
-            seed, optimizer = self._state["seed"], Adam(model.am, model.theta)
-            return Minibatches(model, batches, optimizer, penalty, c=c, n_steps=n_steps, seed=seed, epoch=epoch)
-        penalty = self._penalty(model, problem, c)
-        if kind == "sample_space":
-            return SampleSpace(model, batches, penalty, c=c, epoch=epoch, momentum=float(self.momentum))
-        descent = GradientDescent(model.am, model.theta, self.momentum)
-        return FullBatch(model, batches, descent, penalty, c=c, epoch=epoch)
-
-    def _iterations(self, problem: Problem, batches: Batches) -> int:
-        if self.max_iter != "auto":
-            return int(self.max_iter)
-        if self.solver == "gd":
-            return 500
-        steps = min(max(150 * problem.n_samples / int(self.batch_size), 1500), 12000)
-        return math.ceil(steps / batches.per_epoch)

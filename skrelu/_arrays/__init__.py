@@ -1,0 +1,22 @@
+"""Array functions at the size of one GPU kernel, one class for each array library.
+
+`ArrayModule` says what each function computes. `GenericArrayModule` needs only the Array API standard and is the
+executable reference. `NumpyArrayModule` does the same in place, without allocating. `CupyArrayModule` does that on a
+GPU, with kernels of its own.
+"""
+
+from skrelu._arrays.base import Array, ArrayModule, DType, Scalar
+from skrelu._arrays.cupy import CupyArrayModule, is_cupy_array
+from skrelu._arrays.generic import GenericArrayModule
+from skrelu._arrays.numpy import NumpyArrayModule
+
+__all__ = [
+    "Array",
+    "ArrayModule",
+    "CupyArrayModule",
+    "DType",
+    "GenericArrayModule",
+    "NumpyArrayModule",
+    "Scalar",
+    "is_cupy_array",
+]

@@ -1,0 +1,154 @@
+"""The array functions that training is written in: their types, and what each of them computes."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+# An array of any library: NumPy, CuPy, PyTorch, array-api-strict, ... They share no type.
+Array: TypeAlias = Any
+# A float or, on a device, an array of one number that the host need not wait for.
+Scalar: TypeAlias = Any
+# A dtype of any library.
+DType: TypeAlias = Any
+
+
+class ArrayModule(Protocol):
+    """Array functions at the size of one GPU kernel, for one array library.
+
+    Every function writes its last argument, ``out``, and every argument that its description calls "in place".
+    ``out`` never overlaps an operand unless it is that operand. Matrices are 2-D and C-contiguous; ``X`` may be any
+    view with rows along axis 0. Numbers that are not called scalars are Python floats.
+
+    Nothing here knows what a network is: the mathematics is in ``_models``.
+    """
+
+    xp: Any  # the namespace of the array library
+    block_scale: int  # blocks of rows are this much larger than those that suit a processor's cache
+    is_asynchronous: bool  # the device computes scalars later, so reading their values waits
+    takes_in_one_pass: bool  # `take_rows` standardizes at no cost, and products want adjacent rows
+
+    @property
+    def accumulator(self) -> DType:
+        """The dtype that sums of losses are kept in: float64, or float32 in a namespace without float64."""
+        ...
+
+    def session(self) -> AbstractContextManager[None]:
+        """Context in which the functions are called."""
+        ...
+
+    def empty(self, shape: tuple[int, ...], dtype: DType) -> Array:
+        """A new array of unspecified numbers."""
+        ...
+
+    def zeros(self, shape: tuple[int, ...], dtype: DType) -> Array:
+        """A new array of zeros."""
+        ...
+
+    def copy(self, a: Array) -> Array:
+        """A new array with the values of `a`."""
+        ...
+
+    def from_numpy(self, a: np.ndarray, dtype: DType) -> Array:
+        """A new array with the values of `a`; `dtype` None keeps its dtype."""
+        ...
+
+    def to_numpy(self, a: Array) -> np.ndarray:
+        """A NumPy array with the values of `a`, for reading only."""
+        ...
+
+    def to_float64(self, a: Array) -> Array:
+        """`a`, of this library or NumPy's, in float64, in a library with NumPy's operators that `to_numpy` accepts."""
+        ...
+
+    def reshape(self, a: Array, shape: tuple[int, ...]) -> Array:
+        """A view of `a`, which is contiguous."""
+        ...
+
+    def take_rows(
+        self, X: Array, rows: Any, shift: Array | None, inverse_scale: Array | None, stage: Array, out: Array
+    ) -> None:
+        """out = (X[rows] - shift) * inverse_scale; `rows` a slice or indices, `stage` scratch space for some rows."""
+        ...
+
+    def matmul(self, A: Array, B: Array, out: Array) -> None:
+        """out = A B."""
+        ...
+
+    def matmul_transposed(self, A: Array, B: Array, out: Array) -> None:
+        """out = A^T B."""
+        ...
+
+    def add(self, A: Array, B: Array) -> None:
+        """A += B, in place; B may be a row."""
+        ...
+
+    def subtract(self, A: Array, B: Array, out: Array) -> None:
+        """out = A - B; B may be a row."""
+        ...
+
+    def multiply(self, A: Array, B: Array, out: Array) -> None:
+        """out = A * B; B may be a row or a column."""
+        ...
+
+    def add_scaled(self, x: Array, factor: Scalar, stage: Array, out: Array) -> None:
+        """out += factor * x, in place; `stage` is scratch space like x."""
+        ...
+
+    def sum_rows(self, A: Array, out: Array) -> None:
+        """out = the sum of the rows of A."""
+        ...
+
+    def relu(self, Z: Array, mask: Array | None, out: Array) -> None:
+        """out = max(Z, 0); mask = 1 where Z is positive, else 0, in the dtype of Z; `out` may be Z."""
+        ...
+
+    def mask_backward(self, E: Array, W: Array, mask: Array, out: Array) -> None:
+        """out = (E W^T) * mask."""
+        ...
+
+    def weigh(self, E: Array, weight: Array | None, factor: float, out: Array) -> None:
+        """out = factor * weight * E, with one weight per row; None stands for ones."""
+        ...
+
+    def dot(self, A: Array, B: Array, factor: float, stage: Array) -> Scalar:
+        """The scalar factor * sum of A * B, summed in the dtype `accumulator`; `stage` is scratch space of it."""
+        ...
+
+    def squared_loss(self, F: Array, y: Array, weight: Array | None, factor: float, stage: Array, out: Array) -> Scalar:
+        """F = F - y, in place; out = factor * weight * F; returns the scalar <F, out> / 2, summed as by `dot`."""
+        ...
+
+    def descend(self, theta: Array, g: Array, velocity: Array | None, rate: float, momentum: float) -> None:
+        """velocity = momentum * velocity + g; theta -= rate * velocity, in place. Overwrites g."""
+        ...
+
+    def adam(
+        self, theta: Array, g: Array, m: Array, v: Array, beta1: float, beta2: float, rate: float, epsilon: float
+    ) -> None:
+        """m = beta1 m + g; v = beta2 v + g^2; theta -= rate * m / (sqrt(v) + epsilon), in place. Overwrites g."""
+        ...
+
+    def scalar(self, value: float) -> Scalar:
+        """A number as the functions here return it."""
+        ...
+
+    def to_floats(self, scalars: list[Scalar]) -> list[float]:
+        """The values of scalars; waits until they are computed."""
+        ...
+
+    def add_product(self, a: Scalar, b: Scalar, factor: float) -> Scalar:
+        """The scalar a + factor * b."""
+        ...
+
+    def running_mean(
+        self, mean: Scalar, value: Scalar, factor: float, weight: float, slope: float, limit: float
+    ) -> tuple[Scalar, Scalar]:
+        """The scalars mean + weight * (factor * value - mean), and min(slope * that, limit)."""
+        ...
+
+    def is_finite(self, a: Array) -> bool:
+        """Whether all entries are finite."""
+        ...

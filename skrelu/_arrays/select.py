@@ -1,0 +1,110 @@
+"""Which array or frame library data come from: the only place that touches scikit-learn's private Array API tools."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+from narwhals.stable.v2.dependencies import is_polars_lazyframe
+from sklearn import config_context, get_config
+from sklearn.utils._array_api import (
+    _is_numpy_namespace,
+    check_same_namespace,
+    get_namespace_and_device,
+    move_to,
+    supported_float_dtypes,
+)
+
+from skrelu._arrays import CupyArrayModule, GenericArrayModule, NumpyArrayModule, is_cupy_array
+
+__all__ = [
+    "check_fitted_namespace",
+    "dtypes_for",
+    "follow",
+    "namespace_of",
+    "refuse_lazy",
+    "select",
+    "to_numpy",
+    "trainer",
+]
+
+
+def namespace_of(X: Any) -> tuple[Any, Any, tuple[Any, ...]]:
+    """Namespace, device and dtypes of training (widest first) for `X`; NumPy's unless dispatch is on."""
+    _check_dispatch(X)
+    xp, _, device = get_namespace_and_device(X)
+    return xp, device, tuple(t for t in supported_float_dtypes(xp, device) if t in (xp.float64, xp.float32))
+
+
+def dtypes_for(X: Any, float_dtypes: tuple[Any, ...]) -> list[Any]:
+    """The dtypes of training, with float32 first for a frame of such columns.
+
+    Of those that validation may choose from it takes that of an array, and the first one for most frames.
+    """
+    if not hasattr(X, "__array_namespace__"):
+        frame = nw.from_native(X, pass_through=True)
+        if isinstance(frame, nw.DataFrame) and frame.columns and all(t == nw.Float32 for t in frame.schema.values()):
+            return [np.float32, np.float64]
+    return list(float_dtypes)
+
+
+def refuse_lazy(**arrays: Any) -> None:
+    """Raise TypeError, naming the remedy, for a polars LazyFrame, which has no rows yet."""
+    for name, a in arrays.items():
+        if is_polars_lazyframe(a):
+            raise TypeError(f"{name} is a polars LazyFrame, which has no rows yet: pass {name}.collect().")
+
+
+def follow(*arrays: Any, xp: Any, device: Any) -> tuple[Any, ...]:
+    """The arrays, two or more, moved to the namespace and device of X, unless all are NumPy's; None stays."""
+    _check_dispatch(*arrays)
+    if _is_numpy_namespace(xp) and not any(hasattr(a, "__array_namespace__") or is_cupy_array(a) for a in arrays):
+        return arrays
+    return tuple(move_to(*arrays, xp=xp, device=device))
+
+
+def select(X: Any) -> Any:
+    """The array module of the library and device that `X` lives in."""
+    xp, _, device = get_namespace_and_device(X)
+    if _is_numpy_namespace(xp):
+        return NumpyArrayModule()
+    if is_cupy_array(X):
+        return CupyArrayModule(device)
+    return GenericArrayModule(xp, device, to_numpy=lambda a: move_to(a, xp=np, device="cpu"))
+
+
+def trainer(home: Any, array_module: str) -> Any:
+    """The array module that trains on an X of the array module `home`."""
+    return home if array_module == "auto" or isinstance(home, CupyArrayModule) else CupyArrayModule(None)
+
+
+def to_numpy(a: Any) -> np.ndarray:
+    """A fitted array in NumPy, wherever it lives and whether or not dispatch is on now."""
+    if isinstance(a, np.ndarray):
+        return a
+    with config_context(array_api_dispatch=True):
+        return select(a).to_numpy(a)
+
+
+def check_fitted_namespace(X: Any, estimator: Any, attribute: str, method: str) -> None:
+    """Raise ValueError unless `X` is from the namespace and device that `estimator` was fitted with."""
+    _check_dispatch(X)
+    check_same_namespace(X, estimator, attribute=attribute, method=method)
+    fitted = getattr(estimator, attribute)
+    if _is_numpy_namespace(get_namespace_and_device(X)[0]) and not isinstance(fitted, np.ndarray):
+        raise ValueError(
+            f"{type(estimator).__name__} was fitted on arrays of {type(fitted).__module__.split('.')[0]}, so "
+            f"{method} needs such arrays, too, with sklearn.set_config(array_api_dispatch=True); "
+            f"got {type(X).__name__} with dispatch off."
+        )
+
+
+def _check_dispatch(*arrays: Any) -> None:
+    """Raise ValueError for a CuPy array that scikit-learn would not take as one."""
+    if any(is_cupy_array(a) for a in arrays) and not get_config()["array_api_dispatch"]:
+        raise ValueError(
+            "CuPy arrays need scikit-learn's Array API support: set the environment variable SCIPY_ARRAY_API=1 before "
+            "scikit-learn is imported, and call sklearn.set_config(array_api_dispatch=True). To train on the GPU "
+            "without it, pass NumPy arrays (cupy.asnumpy) and array_module='cupy'."
+        )

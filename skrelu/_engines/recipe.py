@@ -1,0 +1,60 @@
+"""The recipe of a training run: all that it takes from the parameters of an estimator."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; the fields are the estimators' parameters, except those described here.
+
+    Attributes
+    ----------
+    name : str
+        Name of the estimator, for messages.
+    max_iter : int or None
+        Passes over the rows; None for the number that `n_iter` derives from the number of rows.
+    patience : int
+        `n_iter_no_change`.
+    is_single_pass : bool
+        For `partial_fit`: one pass at a constant rate, on rows that may not be all.
+    """
+
+    name: str = "Estimator"
+    solver: Literal["adam", "gd"] = "gd"
+    learning_rate: float | Literal["auto"] = "auto"
+    learning_rate_schedule: Literal["cosine", "constant"] = "constant"
+    momentum: float = 0.0
+    batch_size: int = 128
+    max_iter: int | None = None
+    alpha: float | Literal["auto"] = 0.0
+    standardize: bool = True
+    reduction: Literal["mean", "sum"] = "mean"
+    tol: float | None = None
+    patience: int = 1
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    precompute: bool | Literal["auto"] = "auto"
+    verbose: int = 0
+    is_single_pass: bool = False
+
+    def single_pass(self) -> Recipe:
+        """The recipe of `partial_fit`."""
+        return replace(self, is_single_pass=True, max_iter=1, learning_rate_schedule="constant", tol=None)
+
+    @property
+    def has_schedule(self) -> bool:
+        """Whether the learning rate changes along the run."""
+        return self.solver == "adam" and self.learning_rate_schedule == "cosine"
+
+    def n_iter(self, n_samples: int, batches_per_pass: int) -> int:
+        """Passes over the rows."""
+        if self.max_iter is not None:
+            return self.max_iter
+        if self.solver == "gd":
+            return 500
+        n_steps = min(max(150 * n_samples / self.batch_size, 1500), 12000)
+        return math.ceil(n_steps / batches_per_pass)

@@ -1,0 +1,310 @@
+"""What both regressors share: `fit` reads rows, trains a model and publishes the outcome; `predict`; tags."""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from numbers import Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, _fit_context
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skrelu._arrays import Array, ArrayModule
+from skrelu._arrays.select import check_fitted_namespace, dtypes_for, namespace_of, refuse_lazy, select
+from skrelu._engines.recipe import Recipe
+from skrelu._inputs import read_resumed_rows, read_rows, read_validation_set
+from skrelu._models.base import Layers, Model
+from skrelu._rows.rows import Rows
+from skrelu._training.callbacks import Callbacks
+from skrelu._training.run import Outcome, train
+from skrelu._training.state import TrainingState, check_resumable, first_state
+
+
+def _beyond_the_range(X: np.ndarray, predicted: np.ndarray) -> str:
+    row = int(np.argmin(np.isfinite(predicted).all(axis=1)))
+    remedy = "Pass X as float64, or leave" if predicted.dtype == np.float32 else "Leave"
+    return (
+        f"The prediction for row {row} is beyond the range of {predicted.dtype.name}: the largest magnitude in this "
+        f"row of X is {np.abs(X[row]).max():.3g}. {remedy} out rows that are not measurements."
+    )
+
+
+class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
+    """Base class of the regressors trained by hand-written gradients.
+
+    A subclass says which model and recipe its parameters stand for, and how the trained layers become attributes.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "learning_rate": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "array_module": [StrOptions({"auto", "cupy"})],
+        "fit_intercept": ["boolean"],
+        "standardize": ["boolean"],
+        "reduction": [StrOptions({"mean", "sum"})],
+        "tol": [None, Interval(Real, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    # Where the HTML representation links to: the documentation has no public address yet. Once it has one this is
+    # "https://ADDRESS/.../{estimator_module}.{estimator_name}.html", with both names filled in by scikit-learn.
+    _doc_link_module = "skrelu"
+    _doc_link_template = ""
+
+    _structure: ClassVar[tuple[str, ...]]  # parameters that a resumed fit must find unchanged
+    _coefficients: ClassVar[str]  # the fitted array whose library `predict` and a resumed fit must match
+
+    array_module: str
+    early_stopping: bool = False
+    random_state: Any
+    warm_start: bool
+
+    _state: TrainingState
+    _y_ndim: int
+    loss_curve_: list[float]
+    n_iter_: int
+
+    @abstractmethod
+    def _recipe(self) -> Recipe:
+        """The parameters that say how to train."""
+
+    @abstractmethod
+    def _model(self, rows: Rows) -> Model:
+        """The model for these rows."""
+
+    @abstractmethod
+    def _published(self, layers: Layers, y_ndim: int, store: Callable[[np.ndarray], Array]) -> dict[str, Any]:
+        """The fitted attributes for the layers; `store` makes an array of the library and dtype of X."""
+
+    @abstractmethod
+    def _predict(self, am: ArrayModule, X: Array) -> Array:
+        """Predictions of shape (n_samples, n_outputs)."""
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Fit the model.
+
+        With ``warm_start=True`` training goes on where the last call ended, in the standardized coordinates of the
+        first one. If it fails, the estimator stays as it was (a RandomState passed as `random_state` has moved on); if
+        it is interrupted, the iterations that were completed are kept. Callbacks that were set with `set_callbacks` are
+        called for each iteration.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training inputs. float32 and float64 are used as they are, anything else becomes float64. C-contiguous
+            arrays are not copied. Frames of pandas, polars and pyarrow are taken, sparse matrices are not.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights, not all zero. A weight of k counts as k equal rows: in the objective and its penalty,
+            and exactly where all rows are in one batch; minibatches are of other rows then. Divide weights that are
+            not counts by their mean.
+        X_val : array-like of shape (n_val, n_features), default=None
+            Inputs of a validation set, whose loss after each iteration becomes `validation_loss_curve_`. From the array
+            library and device of X; converted to the dtype of X. A Pipeline transforms it as it does X with
+            ``transform_input=["X_val"]``.
+        y_val : array-like of shape (n_val,) or (n_val, n_outputs), default=None
+            Targets of the validation set; needed with `X_val`.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Non-negative weights of the rows of the validation set, not all zero.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If training diverges, with the iteration, the learning rate and the remedy; if the input is not valid.
+        KeyboardInterrupt
+            If it is interrupted, so that a search or a program ends: the estimator is fitted by the iterations that
+            were completed, and stays as it was if there are none.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If `tol` is set and was not reached within `max_iter` iterations; or if training, of more than an iteration
+            and without `early_stopping`, ended with a loss of more than twice that at its start and that of a constant.
+        """
+        validation_set = X_val, y_val, sample_weight_val
+        with self._replaced_on_success() as fitted, np.errstate(all="ignore"):  # overflow is found and reported
+            outcome = fitted._train(self._recipe(), X, y, sample_weight, validation_set, resume=self.warm_start)
+        self._report(outcome)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train for one pass over X (one iteration of gradient descent), at a constant learning rate.
+
+        The first call initializes the model and, with ``standardize=True``, takes its centring and scaling from the
+        rows it is given, so these should be representative; later calls keep both. The penalty is that of the rows of
+        the call. After a `fit` on the same rows it goes on exactly; from the start it is exactly what `fit` with
+        ``precompute=False`` does. If it fails, or is interrupted before its end, the estimator stays as it was.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training inputs, as for `fit`.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights, not all zero.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If training diverges; if the input is not valid, or has another number of features or outputs than before.
+        """
+        self._validate_params()  # the decorator skips it for a fitted estimator
+        if self.early_stopping:
+            raise ValueError(
+                "partial_fit does not support early_stopping=True, whose validation set would be a part of each call's "
+                "rows. Set early_stopping=False."
+            )
+        recipe = self._recipe().single_pass()
+        with self._replaced_on_success() as fitted, np.errstate(all="ignore"):  # overflow is found and reported
+            outcome = fitted._train(recipe, X, y, sample_weight, (None, None, None), resume=True)
+        self._report(outcome)
+        return self
+
+    def predict(self, X: Any) -> Any:
+        """Predict targets, a block of rows at a time.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs, from the array library and device of those given to `fit`.
+
+        Returns
+        -------
+        y : array of shape (n_samples,) or (n_samples, n_outputs)
+            Predictions with as many dimensions as the y of `fit`, in the wider dtype of X and the coefficients.
+
+        Raises
+        ------
+        ValueError
+            If a prediction is too large for that dtype; if the input is not valid.
+        """
+        model = self._shallow_copy()  # the model of this moment: another thread may fit meanwhile
+        check_is_fitted(model)
+        refuse_lazy(X=X)
+        check_fitted_namespace(X, model, self._coefficients, "predict")
+        with np.errstate(all="ignore"):  # overflow is found and reported
+            X = validate_data(model, X, reset=False, dtype=dtypes_for(X, namespace_of(X)[2]))
+            am = select(X)
+            with am.session():
+                out = model._predict(am, X)
+                if not am.is_finite(out):
+                    raise ValueError(_beyond_the_range(am.to_numpy(X), am.to_numpy(out)))
+        return am.reshape(out, (X.shape[0],)) if model._y_ndim == 1 else out
+
+    @property
+    def best_loss_(self) -> float:
+        """The smallest of `loss_curve_`."""
+        return min(self.loss_curve_)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = True
+        return tags
+
+    def _shallow_copy(self) -> Self:
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        return copy
+
+    @contextmanager
+    def _replaced_on_success(self) -> Iterator[Self]:
+        """A copy to train; its attributes become those of the estimator, all at once, if the block does not raise.
+
+        So a call that fails leaves no trace, and threads that fit or use one estimator never see half a model. Training
+        replaces attributes and writes to none of them, so a shallow copy is enough.
+        """
+        copy = self._shallow_copy()
+        yield copy
+        self.__dict__ = copy.__dict__
+
+    @with_callbacks
+    def _train(
+        self, recipe: Recipe, X: Any, y: Any, sample_weight: Any, validation_set: tuple[Any, Any, Any], *, resume: bool
+    ) -> Outcome:
+        """Read the input, train, and publish the fitted attributes."""
+        resume = resume and hasattr(self, "_state")
+        if resume:
+            method = "partial_fit" if recipe.is_single_pass else "fit"
+            rows = read_resumed_rows(self, X, y, sample_weight, attribute=self._coefficients, method=method)
+        else:
+            rows = read_rows(self, X, y, sample_weight, reset=True)
+        held_out = read_validation_set(self, *validation_set, X_train=X, rows=rows)
+        structure = self._structure_for(rows)
+        callbacks = None
+        with rows.am.session():
+            model = self._model(rows)
+            if resume:
+                check_resumable(self._state, type(self).__name__, structure)
+            state = self._state if resume else first_state(model, structure, check_random_state(self.random_state))
+            if not recipe.is_single_pass and hasattr(self, "_skl_callbacks"):
+                callbacks = Callbacks(self, X, y, sample_weight, lambda outcome: self._attributes(outcome, rows))
+            outcome = train(model, recipe, rows, held_out, state, callbacks)
+            self.__dict__.update(self._attributes(outcome, rows))
+        if callbacks is not None:
+            callbacks.finish()
+        return outcome
+
+    def _structure_for(self, rows: Rows) -> dict[str, Any]:
+        """What a resumed fit must find unchanged."""
+        return {name: getattr(self, name) for name in self._structure} | {
+            "the dtype of X": rows.dtype.name,
+            "the number of outputs": rows.n_outputs,
+            "the number of dimensions of y": rows.y_ndim,
+        }
+
+    def _attributes(self, outcome: Outcome, rows: Rows) -> dict[str, Any]:
+        """The fitted attributes."""
+        state = outcome.state
+        return {
+            **self._published(outcome.layers, rows.y_ndim, rows.stored),
+            "loss_curve_": state["loss_curve"],
+            "validation_loss_curve_": state["validation_loss_curve"],
+            "n_iter_": len(state["loss_curve"]),
+            "learning_rate_": outcome.learning_rate,
+            "alpha_": outcome.alpha,
+            "n_outputs_": rows.n_outputs,
+            "_y_ndim": rows.y_ndim,
+            "_state": state,
+        }
+
+    def _report(self, outcome: Outcome) -> None:
+        """Tell the user what the outcome says, at the line that called `fit` or `partial_fit`."""
+        for message in outcome.warnings:
+            warnings.warn(message, ConvergenceWarning, stacklevel=4)  # below: fit, and scikit-learn's context around it
+        if outcome.status == "interrupted":
+            raise KeyboardInterrupt(
+                f"{type(self).__name__} was interrupted and keeps what was completed: it is fitted by n_iter_="
+                f"{self.n_iter_} iterations. fit with warm_start=True resumes from there."
+            )

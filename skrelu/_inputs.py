@@ -1,0 +1,72 @@
+"""The input of `fit` and `partial_fit`: X, y and sample weights of any kind become checked rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from skrelu._arrays.select import check_fitted_namespace, dtypes_for, follow, namespace_of, refuse_lazy, select, trainer
+from skrelu._rows.rows import Rows
+from skrelu._training.early_stopping import naming_the_validation_set
+
+
+def read_rows(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool, dtype: np.dtype | None = None
+) -> Rows:
+    """The rows of X, y and weights, checked by scikit-learn's rules.
+
+    With `reset` the estimator takes number and names of the features from X; otherwise X must have them. `dtype` is the
+    dtype that X becomes; None takes that of X.
+    """
+    refuse_lazy(X=X, y=y, sample_weight=sample_weight)
+    xp, device, float_dtypes = namespace_of(X)
+    y, sample_weight = follow(y, sample_weight, xp=xp, device=device)
+    X, y = validate_data(
+        estimator,
+        X,
+        y,
+        reset=reset,
+        dtype=dtypes_for(X, float_dtypes) if dtype is None else dtype,
+        order="C",
+        multi_output=True,
+        y_numeric=True,
+    )
+    if issparse(y):
+        raise TypeError("Sparse y is not supported, dense data is required: pass y.toarray().")
+    home = select(X)
+    am = trainer(home, estimator.array_module)
+    if sample_weight is not None:
+        sample_weight = _check_sample_weight(sample_weight, X, dtype=float_dtypes[0], ensure_non_negative=True)
+        sample_weight = np.asarray(home.to_numpy(sample_weight), dtype=np.float64)
+    precision = np.dtype(np.float32 if X.dtype == xp.float32 else np.float64)
+    return Rows(am, home, X, home.to_numpy(y), sample_weight, precision)
+
+
+def read_resumed_rows(estimator: Any, X: Any, y: Any, sample_weight: Any, *, attribute: str, method: str) -> Rows:
+    """The same for `method` of a fitted estimator: X must be of the library and device of the fitted `attribute`."""
+    refuse_lazy(X=X, y=y, sample_weight=sample_weight)
+    check_fitted_namespace(X, estimator, attribute, method)
+    return read_rows(estimator, X, y, sample_weight, reset=False)
+
+
+def read_validation_set(estimator: Any, X: Any, y: Any, sample_weight: Any, *, X_train: Any, rows: Rows) -> Rows | None:
+    """The rows of the validation set, if one was given: of the library and dtype of `X_train`, the X of the rows."""
+    given = {"X_val": X, "y_val": y, "sample_weight_val": sample_weight}
+    names = [name for name, value in given.items() if value is not None]
+    if not names:
+        return None
+    for missing in [name for name in ("X_val", "y_val") if name not in names]:
+        raise ValueError(f"{' and '.join(names)} given without {missing}: a validation set needs X_val and y_val.")
+    if namespace_of(X)[:2] != namespace_of(X_train)[:2]:
+        raise ValueError(
+            "X_val must be from the same array library and device as X: got "
+            f"{type(X).__name__} and {type(X_train).__name__}."
+        )
+    with naming_the_validation_set():
+        held_out = read_rows(estimator, X, y, sample_weight, reset=False, dtype=rows.X.dtype)
+    if held_out.n_outputs != rows.n_outputs:
+        raise ValueError(f"y_val has {held_out.n_outputs} outputs, and y has {rows.n_outputs}.")
+    return held_out

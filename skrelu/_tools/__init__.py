@@ -1,0 +1,1 @@
+"""What uses the estimators: displays, ONNX, and the demonstration."""

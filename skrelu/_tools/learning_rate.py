@@ -1,0 +1,283 @@
+"""The picture of a search over the learning rate, after scikit-learn's displays: scores, and what diverged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils._optional_dependencies import check_matplotlib_support
+from sklearn.utils.validation import check_is_fitted
+
+from skrelu._tools.loss_curve import new_axes
+
+_LEVEL: dict[str, Any] = {"linestyle": "--", "linewidth": 1.2}
+
+
+class LearningRateDisplay:
+    """Score of the candidates of a search over the learning rate, and which of them diverged.
+
+    To be made with `from_search`. The mean over the splits is drawn with a band of one standard deviation. A candidate
+    without a finite score in one of the splits, as when training diverges, is a cross at the foot of the picture. A
+    candidate with ``learning_rate="auto"`` has no place on the axis and is a dashed level. Scores that would make all
+    others look alike leave the picture at its lower edge: those whose distance from the best one is more than
+    100 times its median, and 100 times the median standard deviation.
+
+    Parameters
+    ----------
+    learning_rates : list of float or str, of length n_candidates
+        The learning rates; what is not a number is a level.
+    scores : array-like of shape (n_candidates, n_splits)
+        The scores, NaN for a fit that failed.
+    names : list of str, of length n_candidates, default=None
+        Candidates of the same name are one line, in the order of their rates; None makes all of them one.
+    score_name : str, default="Score"
+        Label of the score.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the lines.
+    figure_ : matplotlib Figure
+        Figure with the axes.
+    lines_ : list of matplotlib Line2D
+        Mean scores, one line per name.
+    levels_ : list of matplotlib Line2D
+        Mean scores of the candidates without a number for a learning rate.
+    diverged_ : list of matplotlib Line2D
+        Crosses at the learning rates that diverged, one Line2D per name that has any.
+
+    See Also
+    --------
+    LossCurveDisplay : Loss over the iterations.
+    sklearn.model_selection.ValidationCurveDisplay : Score over a parameter, by fits of its own.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from skrelu import LearningRateDisplay, LinearGDRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> rates = ["auto", 0.001, 0.01, 0.1]
+    >>> search = GridSearchCV(LinearGDRegressor(max_iter=100), {"learning_rate": rates}).fit(X, y)
+    >>> display = LearningRateDisplay.from_search(search)
+    >>> display.figure_.savefig("search.png")  # doctest: +SKIP
+    """
+
+    def __init__(self, *, learning_rates: Any, scores: Any, names: Any = None, score_name: str = "Score"):
+        self.learning_rates = learning_rates
+        self.scores = scores
+        self.names = names
+        self.score_name = score_name
+
+    def plot(self, ax: Any = None, *, line_kwargs: dict[str, Any] | None = None) -> LearningRateDisplay:
+        """Draw the scores.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a new figure.
+        line_kwargs : dict, default=None
+            Keyword arguments of :meth:`matplotlib.axes.Axes.plot` for the lines of the mean scores.
+
+        Returns
+        -------
+        self : LearningRateDisplay
+            With the attributes set.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
+        self.ax_ = new_axes() if ax is None else ax
+        self.figure_ = self.ax_.figure
+        self.ax_.set_xscale("log")
+        self.lines_: list[Any] = []
+        self.levels_: list[Any] = []
+        scores = _Scores(self.scores)
+        names = np.asarray([""] * len(scores.mean) if self.names is None else self.names)
+        is_rate = np.array([not isinstance(rate, str) for rate in self.learning_rates], dtype=bool)
+        crosses = []
+        for name in dict.fromkeys(names.tolist()):
+            mine = names == name
+            color = self._draw_line(np.flatnonzero(mine & is_rate & scores.valid), scores, name, line_kwargs or {})
+            for k in np.flatnonzero(mine & ~is_rate & scores.valid):
+                self.levels_.append(self.ax_.axhline(scores.mean[k], **_LEVEL, color=color))
+            crosses.append((color, self._rates(np.flatnonzero(mine & is_rate & ~scores.valid))))
+        self._name_levels(names, ~is_rate, scores.valid)
+        if not np.array_equal(scores.comparable, scores.valid):
+            low, high = scores.low[scores.comparable].min(), scores.high[scores.comparable].max()
+            self.ax_.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+        self._draw_foot([(color, rates) for color, rates in crosses if len(rates)])
+        self.ax_.set(xlabel="Learning rate", ylabel=self.score_name)
+        if self.ax_.get_legend_handles_labels()[0]:
+            self.ax_.legend()
+        return self
+
+    def _rates(self, rows: np.ndarray) -> np.ndarray:
+        return np.array([self.learning_rates[k] for k in rows], dtype=float)
+
+    def _draw_line(self, rows: np.ndarray, scores: _Scores, name: str, style: dict[str, Any]) -> Any:
+        """Mean and standard deviation over the learning rate, for candidates of one name, possibly none; the colour."""
+        rows = rows[np.argsort(self._rates(rows), kind="stable")]
+        label = name if name and len(rows) else None
+        (line,) = self.ax_.plot(self._rates(rows), scores.mean[rows], **{"marker": "o", "label": label, **style})
+        self.lines_.append(line)
+        rows = rows[scores.comparable[rows]]
+        band = {"color": line.get_color(), "alpha": 0.15, "linewidth": 0}
+        self.ax_.fill_between(self._rates(rows), scores.low[rows], scores.high[rows], **band)
+        return line.get_color()
+
+    def _name_levels(self, names: np.ndarray, is_level: np.ndarray, valid: np.ndarray) -> None:
+        """The words that stand for learning rates, in the legend, and whether they diverged."""
+        words = np.array([str(rate) for rate in self.learning_rates])
+        for word in dict.fromkeys(words[is_level].tolist()):
+            label, diverged = repr(word), dict.fromkeys(names[is_level & (words == word) & ~valid].tolist())
+            if diverged:
+                label += f": {' and '.join(diverged)} diverged".replace("  ", " ")  # there may be no names
+            self.ax_.plot([], [], **_LEVEL, color="grey", label=label)
+
+    def _draw_foot(self, crosses: list[tuple[Any, np.ndarray]]) -> None:
+        """What diverged, in a strip below the scores: a row of crosses for each name."""
+        self.diverged_: list[Any] = []
+        if not crosses:
+            return
+        from matplotlib.patches import Rectangle
+
+        height, ax = 0.05 + 0.05 * len(crosses), self.ax_
+        low, high = ax.get_ylim()
+        ax.set(yticks=[tick for tick in ax.get_yticks() if low <= tick <= high])
+        ax.set_ylim(low - (high - low) * height / (1.0 - height), high)
+        ax.add_patch(Rectangle((0, 0), 1, height, transform=ax.transAxes, color="red", alpha=0.07, linewidth=0))
+        ax.text(0.02, height / 2, "diverged", color="firebrick", verticalalignment="center", transform=ax.transAxes)
+        for row, (color, rates) in enumerate(crosses):
+            y = np.full(len(rates), height - 0.05 * (row + 1))
+            where = ax.get_xaxis_transform()  # learning rates, and fractions of the height
+            style = {"color": color, "marker": "X", "markersize": 8, "linestyle": "none", "markeredgecolor": "none"}
+            self.diverged_ += ax.plot(rates, y, transform=where, **style)
+
+    @classmethod
+    def from_search(
+        cls,
+        search: Any,
+        *,
+        ax: Any = None,
+        param_name: str | None = None,
+        metric: str | None = None,
+        score_name: str | None = None,
+        line_kwargs: dict[str, Any] | None = None,
+    ) -> LearningRateDisplay:
+        """Draw the candidates of a fitted search.
+
+        Candidates that differ in other parameters, too, are one line for each combination of these. Of a candidate that
+        occurs several times, as in a halving search, the last one is taken.
+
+        Parameters
+        ----------
+        search : GridSearchCV or another search of scikit-learn
+            Fitted, with `error_score` NaN, the default: a candidate that diverges then has no score.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a new figure.
+        param_name : str, default=None
+            Name of the learning rate among the parameters of the search; None takes the one that is "learning_rate" or
+            ends in "__learning_rate".
+        metric : str, default=None
+            Which of several metrics; None takes the one that `refit` names.
+        score_name : str, default=None
+            Label of the score; None takes it from `metric` or `search.scoring`.
+        line_kwargs : dict, default=None
+            Keyword arguments of :meth:`matplotlib.axes.Axes.plot` for the lines of the mean scores.
+
+        Returns
+        -------
+        display : LearningRateDisplay
+            The display.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        NotFittedError
+            If `search` is not fitted.
+        TypeError
+            If it is not a search.
+        ValueError
+            If the parameters of the search do not have exactly one learning rate and `param_name` is not given, or if
+            there are several metrics and `refit` does not name one.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_search")
+        if not hasattr(search, "refit"):
+            raise TypeError(f"from_search takes a fitted search such as GridSearchCV; got {type(search).__name__}.")
+        check_is_fitted(search, "cv_results_")
+        metric = _metric(search, metric)
+        table = search.cv_results_
+        candidates = _candidates(table["params"], _learning_rate_name(table["params"], param_name), search.estimator)
+        splits = [table[f"split{k}_test_{metric}"] for k in range(search.n_splits_)]
+        if score_name is None:
+            known = metric if metric != "score" else search.scoring
+            score_name = known.replace("_", " ") if isinstance(known, str) else "Score"
+        display = cls(
+            learning_rates=[rate for _, rate in candidates],
+            scores=np.stack(splits, axis=1)[list(candidates.values())],
+            names=[name for name, _ in candidates],
+            score_name=f"{score_name} over {search.n_splits_} splits",
+        )
+        return display.plot(ax, line_kwargs=line_kwargs)
+
+
+class _Scores:
+    """What is drawn of the scores of each candidate: mean, one standard deviation below and above it; and where."""
+
+    def __init__(self, scores: Any):
+        scores = np.asarray(scores, dtype=float)
+        self.valid = np.isfinite(scores).all(axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.mean, deviation = scores.mean(axis=1), scores.std(axis=1)
+            self.low, self.high = self.mean - deviation, self.mean + deviation
+        # Near enough to the best one to be seen beside it: what has nearly diverged may be at -1e200.
+        self.comparable = self.valid.copy()
+        if self.valid.any():
+            distance = self.mean[self.valid].max() - self.mean
+            unit = max(np.median(distance[self.valid]), np.median(deviation[self.valid]))
+            self.comparable[self.valid] = (unit == 0.0) | (distance[self.valid] <= 100.0 * unit)
+
+
+def _metric(search: Any, metric: str | None) -> str:
+    """The metric's name in `cv_results_`."""
+    if not search.multimetric_:
+        return "score"
+    if metric is None and isinstance(search.refit, str):
+        return search.refit
+    if metric is None or metric not in search.scorer_:
+        raise ValueError(f"metric must be one of those of the search, {sorted(search.scorer_)}; got {metric!r}")
+    return metric
+
+
+def _learning_rate_name(params: list[dict[str, Any]], name: str | None) -> str:
+    known = list(dict.fromkeys(key for candidate in params for key in candidate))
+    rates = [key for key in known if (key.split("__")[-1] == "learning_rate" if name is None else key == name)]
+    if len(rates) != 1:
+        found = f"none that is called {name or 'learning_rate'}" if not rates else f"several, {rates}"
+        raise ValueError(
+            f"The picture is of one learning rate, and the parameters of the search, {known}, have {found}: "
+            f"param_name must name one of them; got param_name={name!r}"
+        )
+    return rates[0]
+
+
+def _candidates(params: list[dict[str, Any]], rate_name: str, estimator: Any) -> dict[tuple[str, Any], int]:
+    """Name and learning rate of each candidate, and its last row in the table.
+
+    The name says those other parameters in which candidates differ. A candidate without a learning rate of its own has
+    that of the estimator that is searched.
+    """
+    others = dict.fromkeys(key for candidate in params for key in candidate if key != rate_name)
+    varied = [key for key in others if len({repr(candidate.get(key)) for candidate in params}) > 1]
+    default = estimator.get_params().get(rate_name)
+    rows = {}
+    for row, candidate in enumerate(params):
+        name = ", ".join(f"{key.split('__')[-1]}={candidate[key]}" for key in varied if key in candidate)
+        rate = candidate.get(rate_name, default)
+        rows[name, float(rate) if isinstance(rate, (int, float, np.number)) else str(rate)] = row
+    return rows

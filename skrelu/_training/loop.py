@@ -1,0 +1,118 @@
+"""The one training loop: how far to advance before looking, and when to stop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from skrelu._engines.base import Engine
+from skrelu._training.checkpoint import Checkpoint
+
+Status = Literal["max_iter", "converged", "stopped", "diverged", "interrupted"]  # why training ended
+
+_LOOK_AHEAD = 4096  # iterations asked for at once of an engine that may have to go back
+
+
+class Watcher(Protocol):
+    """Looks at training before and after each iteration."""
+
+    def begin(self) -> None: ...
+
+    def end(self) -> bool:
+        """Whether training is to stop here."""
+        ...
+
+
+class Plateau:
+    """Tells when none of the last `patience` values of a curve improved on the best before by more than `tol`.
+
+    The values before `start` do not count. `reached` is asked after each value that is appended.
+    """
+
+    def __init__(self, curve: list[float], *, start: int, tol: float, patience: int) -> None:
+        self._curve, self._start, self._tol, self._patience = curve, start, tol, patience
+        self._best_before = min(curve[start : max(start, len(curve) - patience)], default=math.inf)
+
+    def reached(self) -> bool:
+        curve, patience = self._curve, self._patience
+        if len(curve) <= self._start + patience:
+            return False
+        self._best_before = min(self._best_before, curve[-1 - patience])
+        return min(curve[-patience:]) >= self._best_before - self._tol
+
+
+def run_iterations(
+    engine: Engine,
+    loss_curve: list[float],
+    *,
+    n_iter: int,
+    tol: float | None,
+    patience: int,
+    verbose: int,
+    watchers: Sequence[Watcher] = (),
+) -> Status:
+    """Advance `engine` by up to `n_iter` iterations, appending each loss to `loss_curve`.
+
+    With `tol`, training has converged when none of the last `patience` losses improved on the best before by more than
+    `tol`. A loss above the first of the curve is never called converged. With `verbose` = k, every k-th iteration is
+    printed as the tutorials do: its number and its loss. Training stops when one of the `watchers` says so. A
+    KeyboardInterrupt ends it with the last completed iteration; if there is none, the KeyboardInterrupt is raised.
+    """
+    before = len(loss_curve)
+    checkpoint = Checkpoint(engine, loss_curve)
+    plateau = None if tol is None else Plateau(loss_curve, start=0, tol=tol, patience=patience)
+    try:
+        if plateau is None and verbose <= 0 and not watchers:
+            return _run_blindly(checkpoint, loss_curve, n_iter)
+        return _run_looking(checkpoint, loss_curve, n_iter, plateau, verbose, watchers)
+    except KeyboardInterrupt:
+        checkpoint.recover()
+        if len(loss_curve) == before:
+            raise
+        return "interrupted"
+
+
+def _run_blindly(checkpoint: Checkpoint, loss_curve: list[float], n_iter: int) -> Status:
+    """Many iterations at a time: only a loss that is not finite stops the run."""
+    remaining = n_iter
+    while remaining:
+        losses = checkpoint.advance(min(checkpoint.stride, remaining))
+        remaining -= len(losses)
+        loss_curve += losses
+        if not math.isfinite(losses[-1]):
+            return "diverged"
+    return "max_iter"
+
+
+def _run_looking(
+    checkpoint: Checkpoint,
+    loss_curve: list[float],
+    n_iter: int,
+    plateau: Plateau | None,
+    verbose: int,
+    watchers: Sequence[Watcher],
+) -> Status:
+    """Look at each loss; an engine that can go back is asked for many, and undoes those after the end."""
+    engine = checkpoint.engine
+    stride = _LOOK_AHEAD if engine.can_go_back and not watchers else 1
+    remaining = n_iter
+    while remaining:
+        for watcher in watchers:
+            watcher.begin()
+        losses = checkpoint.advance(min(stride, remaining))
+        remaining -= len(losses)
+        for done, loss in enumerate(losses, start=1):
+            if verbose and len(loss_curve) % verbose == 0:
+                print(len(loss_curve), loss)
+            loss_curve.append(loss)
+            if not math.isfinite(loss):
+                return "diverged"
+            stopped = [watcher.end() for watcher in watchers]  # all of them look
+            if plateau is not None and plateau.reached() and loss <= loss_curve[0]:
+                if done < len(losses):
+                    engine.go_back(len(losses) - done)
+                return "converged"
+            if any(stopped):
+                return "stopped"
+    return "max_iter"

@@ -1,0 +1,289 @@
+"""A training run: model, recipe, rows and state in, outcome out. No estimator is seen here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from skrelu._engines.base import Engine
+from skrelu._engines.choose import choose
+from skrelu._engines.full_batch import FullBatch
+from skrelu._engines.recipe import Recipe
+from skrelu._models.base import Layers, Model
+from skrelu._models.penalty import Penalty
+from skrelu._rows.rows import Rows
+from skrelu._training.blas_threads import blas_threads
+from skrelu._training.diagnosis import Diagnosis, predicts_finite, surely_finite
+from skrelu._training.early_stopping import BestIterate, Validation, filled, naming_the_validation_set
+from skrelu._training.loop import Status, Watcher, run_iterations
+from skrelu._training.state import AutoRate, TrainingState, copied, measured, scalings
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run ends with.
+
+    Attributes
+    ----------
+    status : Status
+        Why it ended.
+    layers : Layers
+        The model of the raw X and y, as NumPy arrays.
+    learning_rate, alpha : float
+        As used.
+    state : TrainingState
+        What the next run resumes from; it has the loss curves.
+    warnings : list of str
+        What the user is to be told.
+    """
+
+    status: Status
+    layers: Layers
+    learning_rate: float
+    alpha: float
+    state: TrainingState
+    warnings: list[str] = field(default_factory=list)
+
+
+class Observer(Watcher, Protocol):
+    """A watcher that is told when a run starts."""
+
+    def start(self, n_iter: int, outcome: Callable[[], Outcome]) -> None:
+        """`outcome` returns the outcome at the current iterate, in arrays of its own."""
+        ...
+
+
+class Run:
+    """The numbers of one run, between its state and its outcome.
+
+    Parameters
+    ----------
+    model : Model
+    recipe : Recipe
+    rows : Rows
+        To train on.
+    held_out : Rows or None
+        The validation set.
+    state : TrainingState
+        With the scalings measured.
+    """
+
+    def __init__(self, model: Model, recipe: Recipe, rows: Rows, held_out: Rows | None, state: TrainingState) -> None:
+        self._recipe, self._rows, self._state = recipe, rows, state
+        self.engine = start_engine(model, recipe, rows, state)
+        self.n_iter = recipe.n_iter(rows.n_samples, self.engine.batches.per_epoch)
+        self.loss_curve = list(state["loss_curve"])
+        self.validation = None if held_out is None else self._validation(held_out)
+        self.best = self.validation.best if self.validation else None
+
+    def _validation(self, held_out: Rows) -> Validation:
+        """The watcher of the validation loss: the same function as the loss, of the rows held out."""
+        recipe, engine, model = self._recipe, self.engine, self.engine.model
+        with naming_the_validation_set():
+            c = held_out.objective_constant(recipe.reduction)
+            x, y = scalings(self._state)
+            batches = held_out.batches(x, y, ones=model.fit_intercept, rows=model.block_rows(), c=c)
+        curve = filled(self._state["validation_loss_curve"] or [], len(self.loss_curve))
+        best = None
+        if recipe.early_stopping:
+            best = BestIterate(
+                engine,
+                curve,
+                f"{recipe.reduction} {held_out.fingerprint}",
+                self._state["best"],
+                tol=recipe.tol or 0.0,
+                patience=recipe.patience,
+                stops=not recipe.has_schedule,
+            )
+        return Validation(engine.evaluator(batches), curve, self.loss_curve, best)
+
+    def iterate(self, watchers: list[Watcher]) -> tuple[Status, Diagnosis]:
+        """Run the loop; ValueError if training diverges."""
+        recipe, engine, model = self._recipe, self.engine, self.engine.model
+        x, y = scalings(self._state)
+        initial, n_before = model.am.copy(model.theta), len(self.loss_curve)
+        is_earlier = earlier_rate(recipe, self._state) is not None
+        diagnosis = Diagnosis(engine, self._rows, y, self.loss_curve, n_before, initial, is_earlier)
+        status = run_iterations(
+            engine,
+            self.loss_curve,
+            n_iter=self.n_iter,
+            tol=None if self.best else recipe.tol,
+            patience=recipe.patience,
+            verbose=recipe.verbose,
+            watchers=watchers,
+        )
+        engine.finish()
+        if status == "diverged" or not predicts_finite(model, self._rows, x, y):
+            raise ValueError(diagnosis.divergence(status))
+        return status, diagnosis
+
+    def outcome(self, status: Status, warnings: list[str] | None = None, *, is_live: bool = False) -> Outcome:
+        """The outcome; `is_live` in the middle of the run: at the current iterate, in arrays of its own."""
+        engine, model, recipe = self.engine, self.engine.model, self._recipe
+        if is_live:
+            engine.finish()
+        theta = model.theta
+        if self.best is not None and self.best.theta is not None and not is_live:
+            theta = model.am.from_numpy(self.best.theta, None)
+        curve = self.validation.curve if self.validation else self._state["validation_loss_curve"]
+        c, rate, alpha = engine.batches.c, engine.rate, recipe.alpha
+        auto_rate: AutoRate = {"rate": rate, "c": c, "alpha": alpha, "reduction": recipe.reduction}
+        state: TrainingState = {
+            **self._state,
+            "parameters": model.parameters(model.theta),
+            "epoch": engine.epoch,
+            "engine": engine.state(),
+            "auto_rate": auto_rate if recipe.learning_rate == "auto" else None,
+            "best": self.best.state() if self.best else None,
+            "loss_curve": self.loss_curve,
+            "validation_loss_curve": None if curve is None else filled(curve, len(self.loss_curve)),
+        }
+        strength = float(engine.penalty.strength)
+        return Outcome(
+            status=status,
+            layers=model.fold(model.parameters(theta), *scalings(self._state)),
+            learning_rate=rate,
+            alpha=strength * self._rows.total_weight if alpha == "auto" else alpha,
+            state=copied(state) if is_live else state,
+            warnings=warnings or [],
+        )
+
+
+def train(
+    model: Model,
+    recipe: Recipe,
+    rows: Rows,
+    held_out: Rows | None,
+    state: TrainingState,
+    observer: Observer | None = None,
+) -> Outcome:
+    """Train the model on the rows as the recipe says, from the state in which an earlier run ended.
+
+    Parameters
+    ----------
+    model : Model
+        Its theta is set from `state`.
+    recipe : Recipe
+    rows : Rows
+    held_out : Rows or None
+        The validation set; with `recipe.early_stopping` and None, a part of `rows` is held out.
+    state : TrainingState
+    observer : Observer or None
+        Looks at each iteration, and may stop the run.
+
+    Returns
+    -------
+    outcome : Outcome
+
+    Raises
+    ------
+    ValueError
+        If training diverges.
+    KeyboardInterrupt
+        If it is interrupted before the first iteration is complete; later, the outcome says so.
+    """
+    # 1. The rows to train on, and their coordinates, which the first run measures.
+    if held_out is None and recipe.early_stopping:
+        rows, held_out = rows.hold_out(recipe.validation_fraction, state["seed"])
+    if not state["x_scaling"]:
+        state = measured(state, model, recipe, rows)
+    # 2. The engine, where the last run ended, and what looks at its iterations.
+    run = Run(model, recipe, rows, held_out, state)
+    watchers: list[Watcher] = [run.validation] if run.validation else []
+    if observer is not None:
+        observer.start(run.n_iter, lambda: run.outcome("max_iter", is_live=True))
+        watchers.append(observer)
+    # 3. Iterations, and a verdict.
+    with blas_threads(*run.engine.work(run.n_iter)):
+        status, diagnosis = run.iterate(watchers)
+        warnings = []
+        if not recipe.is_single_pass and not recipe.early_stopping and status != "interrupted":
+            try:
+                worsening = diagnosis.worsening()
+                warnings = [worsening] if worsening else []
+            except KeyboardInterrupt:
+                status = "interrupted"
+    if run.validation and status == "interrupted":
+        run.validation.end()  # the last completed iteration may not have been looked at
+    if run.best and not np.isfinite(run.best.loss):
+        if status == "interrupted":  # it has to end a search, too: another error would not
+            raise KeyboardInterrupt
+        raise ValueError(
+            "The validation loss was not finite after any iteration, so none is the best. Check X_val and y_val "
+            "for values far outside the range of X and y."
+        )
+    if status == "max_iter" and recipe.tol is not None and not warnings and (run.best is None or run.best.stops):
+        name, curve = ("validation loss", run.best.curve) if run.best else ("loss", run.loss_curve)
+        warnings = [diagnosis.tolerance_not_reached(run.n_iter, name, curve[-1])]
+    # 4. The outcome.
+    outcome = run.outcome(status, warnings)
+    check_predictions(model, rows, outcome)
+    return outcome
+
+
+def start_engine(model: Model, recipe: Recipe, rows: Rows, state: TrainingState) -> Engine:
+    """The engine of a run, resumed where the run before ended."""
+    kind = choose(model, rows.n_samples, recipe)
+    if not (recipe.is_single_pass and kind.is_shortcut):
+        return _resumed(kind, model, recipe, rows, state)
+    # A single pass pays for a shortcut only if it resumes one, on the same rows.
+    if state["engine"] is not None and "shortcut" in state["engine"]:
+        engine = _resumed(kind, model, recipe, rows, state)
+        if engine.recognizes(state["engine"]):
+            return engine
+    return _resumed(FullBatch, model, recipe, rows, state)
+
+
+def _resumed(kind: type[Engine], model: Model, recipe: Recipe, rows: Rows, state: TrainingState) -> Engine:
+    """An engine of this kind, with the parameters, the learning rate and the moments of the state."""
+    x, y = scalings(state)
+    c = rows.objective_constant(recipe.reduction)
+    n_rows = kind.batch_rows(model, rows.n_samples, recipe)
+    batches = rows.batches(x, y, ones=model.fit_intercept, rows=n_rows, c=c)
+    fixed = None
+    if recipe.alpha != "auto" or recipe.solver == "gd":  # "auto" is no penalty for gradient descent
+        fixed = 0.0 if recipe.alpha == "auto" else recipe.alpha / rows.total_weight
+    penalty = Penalty(model, fixed=fixed, c=c, total_weight=rows.total_weight)
+    model.load(state["parameters"])
+    rate = learning_rate(recipe, state, c)
+    engine = kind(model, batches, penalty, recipe, rate=rate, epoch=state["epoch"], seed=state["seed"])
+    if state["engine"] is not None and state["engine"]["solver"] == recipe.solver:
+        engine.restore(state["engine"])
+    return engine
+
+
+def learning_rate(recipe: Recipe, state: TrainingState, c: float) -> float | None:
+    """The learning rate, or None if the engine is to compute it.
+
+    "auto" keeps the rate of an earlier run of the same objective. The unit of a rate is 1 / c.
+    """
+    if recipe.learning_rate != "auto":
+        return recipe.learning_rate
+    earlier = earlier_rate(recipe, state)
+    if earlier is None:
+        return None
+    return earlier["rate"] if c == earlier["c"] else earlier["rate"] * earlier["c"] / c
+
+
+def earlier_rate(recipe: Recipe, state: TrainingState) -> AutoRate | None:
+    """What "auto" was in the run that this one continues, if that had the same optimizer and objective."""
+    earlier = state["auto_rate"]
+    if earlier is None or state["engine"] is None or state["engine"]["solver"] != recipe.solver:
+        return None
+    same = (earlier["alpha"], earlier["reduction"]) == (recipe.alpha, recipe.reduction)
+    return earlier if same else None
+
+
+def check_predictions(model: Model, rows: Rows, outcome: Outcome) -> None:
+    """Raise ValueError if y is so large that predictions for it overflow."""
+    y_scale = scalings(outcome.state)[1].scale
+    if y_scale.max() > surely_finite(rows.dtype):
+        for layer in outcome.layers:
+            for coefficients in layer:
+                rows.stored(coefficients)  # an error of its own
+        if not rows.predicts_finite(model, outcome.layers):
+            raise ValueError(rows.beyond_the_range("There are predictions for y with deviations", y_scale))

@@ -1,0 +1,112 @@
+"""The state of training: all that an estimator keeps to resume exactly.
+
+It holds numbers, strings and NumPy arrays in dicts and lists, nothing else, so that any pickle format can take it. A
+run replaces the state and never writes to it, so a failed run leaves the earlier one whole.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+import numpy as np
+
+from skrelu._engines.base import EngineState
+from skrelu._engines.recipe import Recipe
+from skrelu._models.base import Model
+from skrelu._models.standardize import Scaling
+from skrelu._rows.rows import Rows
+
+
+class AutoRate(TypedDict):
+    """The rate that "auto" stood for, and the objective it belongs to."""
+
+    rate: float
+    c: float
+    alpha: Any  # the parameter
+    reduction: str
+
+
+class BestState(TypedDict):
+    """The best iterate of early stopping."""
+
+    data: str  # a hash of the validation rows
+    start: int  # of the validation losses of these rows in the curve
+    loss: float
+    theta: np.ndarray | None
+
+
+class TrainingState(TypedDict):
+    """What a run resumes from."""
+
+    structure: dict[str, Any]  # what must be the same in a resumed run, and its value
+    x_scaling: list[np.ndarray]  # empty before the first run has measured its rows
+    y_scaling: list[np.ndarray]
+    parameters: list[np.ndarray]
+    seed: int
+    epoch: int
+    engine: EngineState | None
+    auto_rate: AutoRate | None
+    best: BestState | None
+    loss_curve: list[float]
+    validation_loss_curve: list[float] | None
+
+
+def first_state(model: Model, structure: dict[str, Any], rng: np.random.RandomState) -> TrainingState:
+    """The state before the first run, with parameters and seed drawn from `rng`, in this order."""
+    parameters = model.draw(rng)
+    return {
+        "structure": structure,
+        "x_scaling": [],
+        "y_scaling": [],
+        "parameters": parameters,
+        "seed": model.draw_seed(rng),
+        "epoch": 0,
+        "engine": None,
+        "auto_rate": None,
+        "best": None,
+        "loss_curve": [],
+        "validation_loss_curve": None,
+    }
+
+
+def measured(state: TrainingState, model: Model, recipe: Recipe, rows: Rows) -> TrainingState:
+    """The first state with the scalings of the rows, and with weights of 0 for constant columns."""
+    x, y = rows.measure(center=model.fit_intercept) if recipe.standardize else rows.unscaled()
+    if recipe.is_single_pass and x.constant.all():
+        raise ValueError(
+            "The first call of partial_fit takes the scale of X from its rows, and no feature varies in these "
+            f"{rows.n_samples}. Pass more rows, or use standardize=False."
+        )
+    parameters = [a.copy() for a in state["parameters"]]
+    model.silence(parameters, x, y)
+    return {
+        **state,
+        "x_scaling": [x.shift, x.scale, x.constant],
+        "y_scaling": [y.shift, y.scale, y.constant],
+        "parameters": [a.astype(rows.dtype) for a in parameters],
+    }
+
+
+def scalings(state: TrainingState) -> tuple[Scaling, Scaling]:
+    """Of X and y."""
+    return Scaling(*state["x_scaling"]), Scaling(*state["y_scaling"])
+
+
+def check_resumable(state: TrainingState, name: str, structure: dict[str, Any]) -> None:
+    """Raise ValueError, naming what changed, if an estimator called `name` cannot resume with this structure."""
+    for part, before in state["structure"].items():
+        now = structure[part]
+        if before != now:
+            raise ValueError(
+                f"{name} cannot continue its earlier training: {part} was {before} and is {now}. "
+                "Restore it, or start over with fit and warm_start=False."
+            )
+
+
+def copied(value: Any) -> Any:
+    """A copy of a state whose arrays are still being written to."""
+    if isinstance(value, dict):
+        return {key: copied(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [copied(entry) for entry in value]
+    return value.copy() if isinstance(value, np.ndarray) else value
