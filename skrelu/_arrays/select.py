@@ -1,4 +1,4 @@
-"""Which array or frame library data come from: the only place that touches scikit-learn's private Array API tools."""
+"""The array or frame library of the data: the only place that uses scikit-learn's private Array API tools."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sklearn.utils._array_api import (
     supported_float_dtypes,
 )
 
-from skrelu._arrays import CupyArrayModule, GenericArrayModule, NumpyArrayModule, is_cupy_array
+from skrelu._arrays import Array, ArrayModule, CupyArrayModule, GenericArrayModule, NumpyArrayModule, is_cupy_array
 
 __all__ = [
     "check_fitted_namespace",
@@ -38,9 +38,9 @@ def namespace_of(X: Any) -> tuple[Any, Any, tuple[Any, ...]]:
 
 
 def dtypes_for(X: Any, float_dtypes: tuple[Any, ...]) -> list[Any]:
-    """The dtypes of training, with float32 first for a frame of such columns.
+    """The dtypes that validation may choose from, with float32 first for a frame of float32 columns.
 
-    Of those that validation may choose from it takes that of an array, and the first one for most frames.
+    Validation keeps the dtype of an array if it is among them, and takes the first one for most frames.
     """
     if not hasattr(X, "__array_namespace__"):
         frame = nw.from_native(X, pass_through=True)
@@ -57,15 +57,15 @@ def refuse_lazy(**arrays: Any) -> None:
 
 
 def follow(*arrays: Any, xp: Any, device: Any) -> tuple[Any, ...]:
-    """The arrays, two or more, moved to the namespace and device of X, unless all are NumPy's; None stays."""
+    """The arrays, two or more, moved to the namespace and device of X, unless all are NumPy's; None stays None."""
     _check_dispatch(*arrays)
     if _is_numpy_namespace(xp) and not any(hasattr(a, "__array_namespace__") or is_cupy_array(a) for a in arrays):
         return arrays
     return tuple(move_to(*arrays, xp=xp, device=device))
 
 
-def select(X: Any) -> Any:
-    """The array module of the library and device that `X` lives in."""
+def select(X: Array) -> ArrayModule:
+    """The array module of the library and device of `X`."""
     xp, _, device = get_namespace_and_device(X)
     if _is_numpy_namespace(xp):
         return NumpyArrayModule()
@@ -74,13 +74,13 @@ def select(X: Any) -> Any:
     return GenericArrayModule(xp, device, to_numpy=lambda a: move_to(a, xp=np, device="cpu"))
 
 
-def trainer(home: Any, array_module: str) -> Any:
+def trainer(home: ArrayModule, array_module: str) -> ArrayModule:
     """The array module that trains on an X of the array module `home`."""
     return home if array_module == "auto" or isinstance(home, CupyArrayModule) else CupyArrayModule(None)
 
 
-def to_numpy(a: Any) -> np.ndarray:
-    """A fitted array in NumPy, wherever it lives and whether or not dispatch is on now."""
+def to_numpy(a: Array) -> np.ndarray:
+    """A fitted array as a NumPy array, with dispatch on or off."""
     if isinstance(a, np.ndarray):
         return a
     with config_context(array_api_dispatch=True):
@@ -101,7 +101,7 @@ def check_fitted_namespace(X: Any, estimator: Any, attribute: str, method: str) 
 
 
 def _check_dispatch(*arrays: Any) -> None:
-    """Raise ValueError for a CuPy array that scikit-learn would not take as one."""
+    """Raise ValueError for a CuPy array that scikit-learn would not recognize."""
     if any(is_cupy_array(a) for a in arrays) and not get_config()["array_api_dispatch"]:
         raise ValueError(
             "CuPy arrays need scikit-learn's Array API support: set the environment variable SCIPY_ARRAY_API=1 before "
