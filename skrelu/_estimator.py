@@ -102,28 +102,28 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
     ) -> Self:
         """Fit the model.
 
-        With ``warm_start=True`` training goes on where the last call ended, in the standardized coordinates of the
-        first one. If it fails, the estimator stays as it was (a RandomState passed as `random_state` has moved on); if
-        it is interrupted, the iterations that were completed are kept. Callbacks that were set with `set_callbacks` are
-        called for each iteration.
+        With ``warm_start=True`` training resumes where the last call ended, in the standardized coordinates of the
+        first call. If `fit` fails, the estimator stays as it was (a RandomState passed as `random_state` has advanced).
+        If it is interrupted, the completed iterations are kept. Callbacks set with `set_callbacks` are called for each
+        iteration.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training inputs. float32 and float64 are used as they are, anything else becomes float64. C-contiguous
-            arrays are not copied. Frames of pandas, polars and pyarrow are taken, sparse matrices are not.
+            Training inputs. float32 and float64 are used as they are; anything else becomes float64. C-contiguous
+            arrays are not copied. pandas, polars and pyarrow tables are accepted; sparse matrices are not.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights, not all zero. A weight of k counts as k equal rows: in the objective and its penalty,
-            and exactly where all rows are in one batch; minibatches are of other rows then. Divide weights that are
-            not counts by their mean.
+            Non-negative weights, not all zero. A weight of k counts as k equal rows in the objective and its penalty:
+            exactly for full-batch training; minibatches are composed differently. Divide weights that are not counts by
+            their mean.
         X_val : array-like of shape (n_val, n_features), default=None
-            Inputs of a validation set, whose loss after each iteration becomes `validation_loss_curve_`. From the array
-            library and device of X; converted to the dtype of X. A Pipeline transforms it as it does X with
+            Inputs of a validation set. Its loss after each iteration becomes `validation_loss_curve_`. It must be from
+            the array library and device of X and is converted to the dtype of X. A Pipeline transforms it like X with
             ``transform_input=["X_val"]``.
         y_val : array-like of shape (n_val,) or (n_val, n_outputs), default=None
-            Targets of the validation set; needed with `X_val`.
+            Targets of the validation set; required with `X_val`.
         sample_weight_val : array-like of shape (n_val,), default=None
             Non-negative weights of the rows of the validation set, not all zero.
 
@@ -135,16 +135,17 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         Raises
         ------
         ValueError
-            If training diverges, with the iteration, the learning rate and the remedy; if the input is not valid.
+            If training diverges: the message names the iteration, the learning rate and the remedy. If the input is not
+            valid.
         KeyboardInterrupt
-            If it is interrupted, so that a search or a program ends: the estimator is fitted by the iterations that
-            were completed, and stays as it was if there are none.
+            If it is interrupted. The estimator is fitted by the completed iterations; without any, it stays as it was.
 
         Warns
         -----
         ConvergenceWarning
-            If `tol` is set and was not reached within `max_iter` iterations; or if training, of more than an iteration
-            and without `early_stopping`, ended with a loss of more than twice that at its start and that of a constant.
+            If `tol` is set and was not reached within `max_iter` iterations. If training without `early_stopping` ended
+            with a loss more than twice both its starting value and that of a constant prediction (gradient descent: of
+            more than one iteration).
         """
         validation_set = X_val, y_val, sample_weight_val
         with self._replaced_on_success() as fitted, np.errstate(all="ignore"):  # overflow is found and reported
@@ -156,9 +157,9 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one pass over X (one iteration of gradient descent), at a constant learning rate.
 
-        The first call initializes the model and, with ``standardize=True``, takes its centring and scaling from the
-        rows it is given, so these should be representative; later calls keep both. The penalty is that of the rows of
-        the call. After a `fit` on the same rows it goes on exactly; from the start it is exactly what `fit` with
+        The first call initializes the model and, with ``standardize=True``, takes the centering and scaling from its
+        rows, so they should be representative; later calls keep both. The penalty is that of the rows of the call.
+        After a `fit` on the same rows it resumes exactly; from the start it is exactly what `fit` with
         ``precompute=False`` does. If it fails, or is interrupted before its end, the estimator stays as it was.
 
         Parameters

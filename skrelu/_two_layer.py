@@ -38,110 +38,112 @@ class TwoLayerReLURegressor(GradientRegressor):
         "adam" trains on minibatches of `batch_size` rows; "gd" is gradient descent on all rows in each iteration, with
         a constant learning rate.
     learning_rate : float or "auto", default="auto"
-        The step, in (0, inf). "auto" is 0.01 for adam and, for gd, 1/L with L the largest eigenvalue of the
+        The step size, in (0, inf). "auto" is 0.01 for adam. For gd it is 1/L, where L is the largest eigenvalue of the
         Gauss-Newton matrix of the objective at the initial weights; far above 2/L gradient descent diverges.
     learning_rate_schedule : {"cosine", "constant"}, default="cosine"
-        For adam: whether `fit` brings the learning rate to 0 along half a cosine, step by step, or keeps it.
+        For adam: "cosine" lowers the learning rate to 0 along half a cosine, step by step; "constant" keeps it.
     momentum : float, default=0.0
         For gd: heavy-ball momentum, in [0, 1).
     batch_size : int, default=128
-        For adam: rows of a minibatch, at least 1; at most all rows are taken.
+        For adam: rows of a minibatch, at least 1; capped at the number of rows.
     max_iter : int or "auto", default="auto"
-        Number of passes over the rows, at least 1. "auto" is 500 for gd and, for adam, what makes
+        Number of passes over the rows, at least 1. "auto" is 500 for gd. For adam it is the number of passes that gives
         clip(150 n_samples / batch_size, 1500, 12000) steps (at least one pass).
     alpha : float or "auto", default="auto"
-        Strength of the L2 penalty, in [0, inf). "auto" is 0 for gd; for adam the penalty follows the noise:
-        :math:`\lambda = \min(20 \min(e, 1) / S, 0.1)` with e a running mean over the minibatches of the mean squared
-        error (times 2 S for ``reduction="sum"``, so that both choices penalize alike).
+        Strength of the L2 penalty, in [0, inf). "auto" is 0 for gd. For adam the penalty follows the noise:
+        :math:`\lambda = \min(20 \min(e, 1) / S, 0.1)`, where e is the running mean of the minibatches' mean squared
+        errors (times 2 S for ``reduction="sum"``, so both reductions penalize alike).
     fit_intercept : bool, default=True
         Whether to fit the intercepts.
     init : {"he_normal", "standard_normal"}, default="he_normal"
         Initial weights, W1 drawn before W2: independent normal with mean 0 and variance 2 / (number of inputs of the
         layer), or 1. Intercepts start at 0. With `standardize` these are the weights of the standardized problem.
     standardize : bool, default=True
-        Centre X and y by their weighted mean and scale them by their weighted standard deviation (without intercepts:
-        scale by the root mean square, no centring) for training, and fold this into the coefficients.
+        Whether to center X and y by their weighted mean and scale them by their weighted standard deviation for
+        training (without intercepts: scale by the root mean square, without centering). The scaling is folded into the
+        coefficients, so they apply to the raw X.
     reduction : {"mean", "sum"}, default="mean"
-        The constant of the objective, as above.
+        "mean": half the mean squared error; "sum": the sum of squared errors.
     tol : float, default=None
-        If set, stop when none of the last `n_iter_no_change` losses is lower than the best before by more than `tol`.
-        In [0, inf), in units of the loss. With `early_stopping` it is about the validation losses, and None is 0.
-        Without that it is for a constant learning rate: the cosine schedule would be left at nearly the full rate.
+        If set, stop when none of the last `n_iter_no_change` losses improved on the best before by more than `tol`. In
+        [0, inf), in units of the loss. With `early_stopping` it applies to the validation loss (None means 0).
+        Otherwise use it with a constant learning rate only: the cosine schedule would end at nearly the full rate.
     n_iter_no_change : int, default=10
-        See `tol` and `early_stopping`; at least 1.
+        The patience of `tol` and `early_stopping`, in iterations; at least 1.
     early_stopping : bool, default=False
-        Whether `fit` ends with the weights of the iteration with the smallest validation loss, of the validation set
-        given to `fit` or else of rows held out from training. With a constant learning rate (also gd) training stops
-        when none of the last `n_iter_no_change` validation losses is lower than the best before by more than `tol`, and
-        the loss is not above its first value. The cosine schedule runs to its end, whatever `n_iter_no_change` and
-        `tol` are: the small rates at its end make most models better; a smaller `max_iter` saves time.
+        Whether `fit` ends with the weights of the iteration with the smallest validation loss. The validation set is
+        the one given to `fit`, otherwise rows held out from training. With a constant learning rate (gd has one)
+        training stops when none of the last `n_iter_no_change` validation losses improved on the best by more than
+        `tol` and the loss is not above its first value. The cosine schedule runs to its end: the small rates at its end
+        make most models better. A smaller `max_iter` saves time.
     validation_fraction : float, default=0.1
-        Share of the rows with positive weight, in (0, 1), that `early_stopping` holds out, at random by
-        `random_state`, if `fit` is not given a validation set. The other rows are copied.
+        Share of the rows with positive weight, in (0, 1), that `early_stopping` holds out if `fit` is given no
+        validation set. `random_state` chooses them. The other rows are copied.
     warm_start : bool, default=False
-        Whether `fit` goes on where the last call ended: at its last iteration, also where `early_stopping` published
-        the best one, which is kept and compared with those to come on the same validation set. With a constant learning
-        rate, ``fit`` of a then b iterations equals one of a + b exactly; with the cosine schedule each call has a
-        schedule of its own. The scaling stays that of the first call. Another `solver` starts without the momentum and
-        moments of the one before.
+        Whether `fit` resumes where the last call ended. With a constant learning rate, ``fit`` of a and then of b
+        iterations equals one of a + b exactly; with the cosine schedule each call has its own schedule. The scaling
+        stays that of the first call. After `early_stopping`, `fit` resumes from the last iteration and keeps the best
+        one for comparison on the same validation set. Another `solver` starts without the earlier momentum and moments.
     precompute : "auto" or bool, default="auto"
         For gd: whether to iterate with the Gram matrix of the rows of X instead of X, which is faster for n_samples
-        less than about 2 n_features. "auto" does where it costs less; False never does. The results agree to rounding.
+        less than about 2 n_features. "auto" does so if it costs less; False never does. The results agree to rounding.
     array_module : {"auto", "cupy"}, default="auto"
-        Which array library trains. "auto" is that of X. "cupy" trains on an NVIDIA GPU through CuPy, whatever the
-        library of X; what is fitted and predicted is of that of X, so that a model of NumPy arrays works on machines
-        without a GPU, too.
+        The array library that trains. "auto" is the library of X. "cupy" trains on an NVIDIA GPU through CuPy for X of
+        any library. Fitted attributes and predictions use the library of X, so a model fitted on NumPy arrays works on
+        machines without a GPU.
     random_state : int, RandomState instance or None, default=None
-        For the initial weights and then the order of the rows.
+        Seeds the initial weights and the shuffling.
     verbose : int, default=0
-        Print number and loss of every `verbose`-th iteration.
+        Print the number and the loss of every `verbose`-th iteration.
 
     Attributes
     ----------
     coefs_ : list of two arrays, of shapes (n_features, hidden_layer_size) and (hidden_layer_size, n_outputs)
-        The weights W1 and W2 for the raw X and y, in the dtype of X and where X lives.
+        The weights W1 and W2 for the raw X and y, in the dtype, the library and the device of X.
     intercepts_ : list of two arrays, of shapes (hidden_layer_size,) and (n_outputs,)
         The intercepts b1 and b2; zeros without `fit_intercept`.
     loss_curve_ : list of float
-        Loss without penalty of each iteration, of all calls that continued each other: for gd before the update, for
-        adam the weighted mean over the minibatches.
+        Loss without penalty of each iteration, across warm-started calls. For gd it is the loss before the update; for
+        adam, the weighted mean over the minibatches.
     validation_loss_curve_ : list of float or None
-        The same function of the validation set after each iteration, with the weights that a fit of so many iterations
-        gives: in the units of `loss_curve_` (with ``reduction="sum"``, a sum over the rows of the validation set), inf
-        if it is not finite, NaN for iterations of calls without a validation set. None if no call had one. With
-        `early_stopping`, the fitted weights are those of the smallest entry of the calls on the last validation set.
+        The same function of the validation set after each iteration, in the units of `loss_curve_` (with
+        ``reduction="sum"``, a sum over the rows of the validation set). An entry is inf if it is not finite, and NaN
+        for iterations of calls without a validation set. None if no call had one. With `early_stopping`, the fitted
+        weights are those of the smallest entry of the calls on the last validation set.
     best_loss_ : float
-        The smallest of `loss_curve_`, with and without `early_stopping`.
+        The smallest entry of `loss_curve_`, with and without `early_stopping`.
     n_iter_ : int
-        Length of `loss_curve_`: the iterations that were run.
+        Number of iterations done: the length of `loss_curve_`.
     learning_rate_ : float
-        The learning rate that was used (before the schedule).
+        The learning rate used, before the schedule.
     alpha_ : float
-        The strength of the penalty that was used; for adam and "auto" the last one.
+        The strength of the penalty used; for adam with "auto", the last one.
     n_outputs_ : int
         Number of outputs.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, if X had any that are all strings.
+        Names of the features, if X has names that are all strings.
 
     See Also
     --------
-    LinearGDRegressor : The model without hidden layer.
+    LinearGDRegressor : The model without a hidden layer.
     sklearn.neural_network.MLPRegressor : Any number of hidden layers.
 
     Notes
     -----
     A pass over n rows of d features, with m outputs, costs about n h (4 d + 6 m) floating-point operations. Beyond X,
-    memory holds y, one batch of rows (for gd: one block, of 256 rows or more) and a few copies of the parameters; sets
-    of at most 16 MB are kept in standardized form. Where `precompute` uses the Gram matrix, an iteration costs
-    n h (2 n + 6 m), and memory also holds all rows of X and the Gram matrix. A validation set costs its forward pass
-    in each iteration; where the Gram matrix is used, of n_val h (2 n + 2 m) operations, and memory for n_val (n + 3 h)
-    numbers.
+    memory holds y, one batch of rows (for gd: one block, of 256 rows or more) and a few copies of the parameters. Data
+    of up to 16 MB are kept in standardized form.
 
-    Callbacks of scikit-learn (`set_callbacks`) have a task for each iteration of `fit`, and none in `partial_fit`, as
-    in scikit-learn. A callback that asks for the fitted estimator gets the model after the iteration, as copies, with
-    which training can go on; no weights are built for others. One that asks to stop ends training after the iteration.
+    With the Gram matrix of `precompute`, an iteration costs n h (2 n + 6 m), and memory also holds all rows of X and
+    the Gram matrix. A validation set costs its forward pass in each iteration; with the Gram matrix it costs
+    n_val h (2 n + 2 m) operations and memory for n_val (n + 3 h) numbers.
+
+    scikit-learn's callbacks (`set_callbacks`) have a task for each iteration of `fit` and, as in scikit-learn, none in
+    `partial_fit`. A callback that asks for the fitted estimator gets a copy of the model after the iteration, and can
+    resume training with it; no weights are built for other callbacks. A callback that asks to stop ends training after
+    the iteration.
 
     References
     ----------

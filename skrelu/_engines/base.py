@@ -176,7 +176,7 @@ class Engine(ABC):
     # ---- the learning rate
 
     def default_rate(self) -> float:
-        """1 / L, at which no step of gradient descent overshoots; 1 where the loss is flat."""
+        """1 / L, at which no step of gradient descent overshoots; 1 if the loss is flat."""
         curvature = self.curvature(self.model.curvature_rtol)
         if not math.isfinite(curvature):
             raise ValueError(

@@ -18,6 +18,6 @@ _ITERATIONS = 300
 
 
 def choose(model: Model, n_samples: int, recipe: Recipe) -> type[Engine]:
-    """The engine for a model on so many rows."""
+    """The engine for a model on `n_samples` rows."""
     suitable = [engine for engine in ENGINES if engine.suits(model, n_samples, recipe)]
     return min(suitable, key=lambda engine: engine.cost(model, n_samples, recipe, _ITERATIONS))

@@ -98,7 +98,7 @@ class Model(ABC):
 
     @abstractmethod
     def forward(self, X: Array) -> Array:
-        """The predictions F (r, m) for the rows of X, which end in a column of ones where there are intercepts."""
+        """The predictions F (r, m) for the rows of X, which end in a column of ones for the intercepts."""
 
     @abstractmethod
     def backward(self, X: Array, D: Array) -> None:
@@ -119,7 +119,7 @@ class Model(ABC):
 
     @abstractmethod
     def flops(self, n_rows: int) -> int:
-        """Floating-point operations of the loss and its gradient on so many rows."""
+        """Floating-point operations of the loss and its gradient on `n_rows` rows."""
 
     def cost(self, n_rows: int) -> int:
         """Time of the same, in operations at the rate of large matrix products."""

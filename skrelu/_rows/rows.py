@@ -21,7 +21,7 @@ _BLOCK_NUMBERS = 2**20  # numbers in a block of raw rows
 class Rows:
     """n_samples rows of X, y and weights.
 
-    Rows of weight zero are ignored, even if they contain NaN.
+    Rows of weight zero are ignored: they are neither counted nor read.
 
     Parameters
     ----------
