@@ -9,8 +9,8 @@ outputs. This page runs the tutorial and the estimator side by side and compares
 # %%
 # The program
 # -----------
-# This is the tutorial's program, with two changes: it keeps the losses instead of printing them, and it seeds the random
-# numbers. Program and estimator both run on one BLAS thread.
+# This is the tutorial's program, with two changes: it keeps the losses instead of printing them, and it seeds the
+# random numbers. Program and estimator both run on one BLAS thread.
 
 import time
 
@@ -89,8 +89,8 @@ print(f"largest difference of the weights w1: {np.abs(model.coefs_[0] - w1).max(
 print(f"{1000 * time_of_the_program:.0f} ms for the program, {1000 * time_of_the_estimator:.0f} ms for the estimator")
 
 # %%
-# The two curves coincide. The right plot shows their relative difference, which is rounding. It grows because the losses
-# fall by eleven orders of magnitude. (A logarithmic axis cannot show differences of zero.)
+# The two curves coincide. The right plot shows their relative difference, which is rounding. It grows because the
+# losses fall by eleven orders of magnitude. (A logarithmic axis cannot show differences of zero.)
 
 import matplotlib.pyplot as plt
 

@@ -29,8 +29,8 @@ except ValueError as error:
     print(textwrap.fill(str(error), 100))
 
 # %%
-# Just below the limit, the loss oscillates before it settles. Just above, it grows slowly. A difference of 1 % decides. A
-# `fit` that ends with a model worse than predicting the mean issues a warning. Here we expect it, and ignore it.
+# Just below the limit, the loss oscillates before it settles. Just above, it grows slowly. A difference of 1 % decides.
+# A `fit` that ends with a model worse than predicting the mean issues a warning. Here we expect it, and ignore it.
 
 warnings.simplefilter("ignore", ConvergenceWarning)
 curves = {}
@@ -39,8 +39,8 @@ for fraction in (0.1, 0.5, 0.99, 1.01, 1.1):
     curves[fraction] = model.fit(X, y).loss_curve_
 
 # %%
-# Compute the loss of both models after 300 iterations, over a range of rates. If `fit` raises an error, count the loss as
-# infinite.
+# Compute the loss of both models after 300 iterations, over a range of rates. If `fit` raises an error, count the loss
+# as infinite.
 
 
 def last_loss(model, rate):
@@ -60,8 +60,9 @@ ends = {
 }
 
 # %%
-# In the right plot, crosses at the edge mark losses above 1000. The linear model diverges exactly above 2/L, as the theory
-# says. Somewhat above 2/L the network moves to a region of flatter loss and still settles. Far above 2/L it diverges.
+# In the right plot, crosses at the edge mark losses above 1000. The linear model diverges above 2/L, as the theory
+# says. Somewhat above 2/L the network moves to a region of flatter loss and still settles. Far above 2/L it
+# diverges.
 
 import matplotlib.pyplot as plt
 

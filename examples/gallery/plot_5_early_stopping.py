@@ -33,9 +33,9 @@ for name, model in models.items():
 
 # %%
 # :class:`~skrelu.LossCurveDisplay` plots the training loss (solid) and the validation loss (dashed). A star marks the
-# iteration whose weights `fit` keeps. At a constant rate, training ends 10 iterations after the best one. With the default
-# parameters, the cosine schedule runs to its end, where the rates are small, and the automatic penalty keeps the
-# validation loss from rising.
+# iteration whose weights `fit` keeps. At a constant rate, training ends 10 iterations after the best one. With the
+# default parameters, the cosine schedule runs to its end, where the rates are small, and the automatic penalty keeps
+# the validation loss from rising.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -57,8 +57,8 @@ plt.show()
 # ----------------------
 # A scikit-learn callback is any object with four methods. If `on_fit_task_end` has a parameter `fitted_estimator`, it
 # receives the model after each iteration. This callback records the function that the network has learned so far. The
-# network predicts the fractal dimension of the outline of a cell nucleus from its radius, in scikit-learn's breast cancer
-# data. (A callback can also end training: `on_fit_task_end` then returns True.)
+# network predicts the fractal dimension of the outline of a cell nucleus from its radius, in scikit-learn's breast
+# cancer data. (A callback can also end training: `on_fit_task_end` then returns True.)
 
 
 class Snapshots:

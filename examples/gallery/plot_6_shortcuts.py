@@ -10,8 +10,8 @@ iterates of the plain loop. This page shows why, and checks it.
 # The linear model: all iterates at once
 # --------------------------------------
 # The loss of the linear model is a bowl, a quadratic function with Hessian :math:`G = V\, \mathrm{diag}(l)\, V^T`.
-# Along each eigenvector, every step multiplies the error by the same factor. So a formula gives the error after :math:`t`
-# steps without taking them:
+# Along each eigenvector, every step multiplies the error by the same factor. So a formula gives the error after
+# :math:`t` steps without taking them:
 #
 # .. math:: \theta_t = \theta_* + V\, \mathrm{diag}(1 - \eta l)^t\, V^T (\theta_0 - \theta_*) .
 #
@@ -54,9 +54,9 @@ print(f"shortcut against loop:    {np.abs(shortcut - loop).max():.1e}")
 print(f"shortcut against formula: {np.abs(shortcut - formula).max():.1e}")
 
 # %%
-# The left plot shows the bowl from above, with the path: circles are the iterates of the loop, dots those of the shortcut.
-# The right plot shows the errors of the same path along the two eigenvectors: each error falls as a power of its factor.
-# The rate is 1.8 / L, so the factor of the steep direction is -0.8, and the path swings from side to side.
+# The left plot shows the bowl from above, with the path: circles are the iterates of the loop, dots those of the
+# shortcut. The right plot shows the errors of the same path along the two eigenvectors: each error falls as a power of
+# its factor. The rate is 1.8 / L, so the factor of the steep direction is -0.8, and the path swings from side to side.
 
 import matplotlib.pyplot as plt
 
@@ -92,9 +92,9 @@ plt.show()
 #
 # .. math:: Z \leftarrow Z - \eta\, (X X^T)\, \mathrm dZ, \qquad W_1(t) = W_1(0) - \eta X^T \sum \mathrm dZ ,
 #
-# and :math:`W_1` is assembled at the end. With few rows and many columns, an iteration costs much less. The plots show the
-# time of 100 iterations on 100 rows for a growing number of columns, and the largest difference between the weights of
-# shortcut and loop.
+# and :math:`W_1` is assembled at the end. With few rows and many columns, an iteration costs much less. The plots show
+# the time of 100 iterations on 100 rows for a growing number of columns, and the largest difference between the weights
+# of shortcut and loop.
 
 import time
 

@@ -2,8 +2,9 @@
 Default parameters against tuned ones, on real data
 ===================================================
 
-This page compares three models with `MLPRegressor` on scaled X and y: skrelu's network with default parameters, the same
-network after a search for the learning rate, and ridge regression. The data are four raw data sets from scikit-learn.
+This page compares three models with `MLPRegressor` on scaled X and y: skrelu's network with default parameters, the
+same network after a search for the learning rate, and ridge regression. The data are four raw data sets from
+scikit-learn.
 """
 
 import time
@@ -54,8 +55,8 @@ models = {
 }
 
 # %%
-# The error is the root mean squared error on a quarter of the rows, held out. The data sets are small, so one BLAS thread
-# is enough.
+# The error is the root mean squared error on a quarter of the rows, held out. The data sets are small, so one BLAS
+# thread is enough.
 
 errors = {name: [] for name in models}
 times = dict.fromkeys(models, 0.0)
@@ -74,8 +75,8 @@ for name in models:
     print(f"{name:16} geometric mean {np.exp(np.log(relative[name]).mean()):.3f}   time {times[name]:.1f} s")
 
 # %%
-# With one split of small data sets, differences of a few percent are noise. `examples/benchmarks/accuracy.py` compares the
-# models on 19 data sets.
+# With one split of small data sets, differences of a few percent are noise. `examples/benchmarks/accuracy.py` compares
+# the models on 19 data sets.
 
 import matplotlib.pyplot as plt
 

@@ -2,9 +2,10 @@
 Speed, measured while this page was built
 =========================================
 
-`MLPRegressor` and skrelu do the same work: the same rows, hidden layer, batch size and number of Adam steps at a constant
-rate, on one BLAS thread. Each draws its own initial weights. The scripts in `examples/benchmarks/` use the same initial
-weights for both, compare the final losses, and include more libraries. :doc:`/benchmarks` has their results.
+`MLPRegressor` and skrelu do the same work: the same rows, hidden layer, batch size and number of Adam steps at a
+constant rate, on one BLAS thread. Each draws its own initial weights. The scripts in `examples/benchmarks/` use the
+same initial weights for both, compare the final losses, and include more libraries. :doc:`/benchmarks` has their
+results.
 """
 
 import time
@@ -64,8 +65,8 @@ for d, name, theirs, mine in rows:
     print(f"{d:7}  {name}  {1000 * theirs:9.0f} ms {1000 * mine:6.0f} ms {theirs / mine:14.1f}")
 
 # %%
-# With few columns, many small array operations take most of the time, and skrelu makes fewer of them. With many columns,
-# matrix products take most of the time, and they are the same in both.
+# With few columns, many small array operations take most of the time, and skrelu makes fewer of them. With many
+# columns, matrix products take most of the time, and they are the same in both.
 
 import matplotlib.pyplot as plt
 
