@@ -41,7 +41,7 @@ class Peer(NamedTuple):
 
 
 class Work(NamedTuple):
-    """A training task and the peers that do it, too."""
+    """A training task and the peers to compare with."""
 
     title: str
     make: Callable[[], Task]
