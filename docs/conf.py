@@ -1,4 +1,4 @@
-"""Sphinx configuration: ``sphinx-build -W docs docs/_build`` makes the site, and runs the gallery, without network."""
+"""Sphinx configuration. ``sphinx-build -W docs docs/_build`` builds the website and runs the gallery, offline."""
 
 import sys
 from importlib.metadata import distribution
@@ -44,9 +44,9 @@ html_theme_options = {
     "footer_end": [],
 }
 html_show_sourcelink = False
-html_sidebars: dict[str, list[str]] = {"**": []}  # the bar above has all sections, and a page its contents
+html_sidebars: dict[str, list[str]] = {"**": []}  # the top bar lists the sections, and each page its own contents
 
-# MathJax from a package on PyPI: formulas need no network. One file that has its fonts in it.
+# MathJax, in one file with its fonts, from a package on PyPI: formulas work offline.
 MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg.js"
 html_css_files = ["site.css"]
 html_static_path = ["site.css", str(distribution("sphinx-mathjax-offline").locate_file(MATHJAX))]
@@ -57,7 +57,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "within_subsection_order": "FileNameSortKey",
     "reset_modules": ("matplotlib", "gallery_run.prepare"),
-    "write_computation_times": False,  # a page that would load scripts from elsewhere
+    "write_computation_times": False,  # that page would load scripts from other sites
     "thumbnail_size": (580, 320),
     "download_all_examples": False,
     "show_signature": False,

@@ -1,4 +1,4 @@
-"""What sphinx-gallery calls before each example: warnings are errors, and the figures have one style."""
+"""Set-up that sphinx-gallery runs before each example: warnings are errors, and all figures share one style."""
 
 import warnings
 from typing import Any
@@ -18,7 +18,7 @@ COLORS = ["#1f5fa8", "#dd7a1c", "#2e8b57", "#8a4fbf", "#8a8a8a"]
 
 
 def prepare(gallery_conf: dict[str, Any], name: str) -> None:
-    """Set both, for the process of the build; sphinx-gallery puts matplotlib's own style back before."""
+    """Set warnings and style for the build process; sphinx-gallery has just reset matplotlib's style."""
     import matplotlib.pyplot as plt
 
     warnings.filterwarnings("error", module=r"skrelu|sklearn|__main__")

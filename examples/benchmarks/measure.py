@@ -1,4 +1,4 @@
-"""What the benchmarks share: threads, fresh processes, the description of the machine, memory, tables."""
+"""Shared functions of the benchmarks: threads, fresh processes, description of the machine, memory, tables."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ LIBRARIES = ("skrelu", "numpy", "scipy", "scikit-learn", "torch", "jax", "skorch
 
 
 def thread_settings(n: int) -> dict[str, str]:
-    """Environment variables that give BLAS, OpenMP and XLA n threads; libraries read them when they are loaded."""
+    """Environment variables that give BLAS, OpenMP and XLA n threads; libraries read them at import."""
     settings = {f"{name}_NUM_THREADS": str(n) for name in ("OMP", "OPENBLAS", "MKL", "BLIS")}
-    # NPROC is how many threads XLA starts for a CPU.
+    # NPROC is the number of threads that XLA starts on a CPU.
     return settings | {"NPROC": str(n), "XLA_FLAGS": f"--xla_cpu_multi_thread_eigen={str(n > 1).lower()}"}
 
 
 def restart_with_threads(n: int) -> None:
-    """Start this script anew with `thread_settings`, unless it has them: NumPy may have been imported already."""
+    """Restart this script with `thread_settings`, unless they are set: NumPy may already be imported."""
     settings = thread_settings(n)
     if any(os.environ.get(name) != value for name, value in settings.items()):
         sys.stdout.flush()
@@ -38,7 +38,7 @@ def restart_with_threads(n: int) -> None:
 
 
 def in_fresh_process(function: Callable[..., T], *arguments: Any) -> T:
-    """What `function`, defined at the top of a module, returns when it is run in a new process."""
+    """Run `function`, defined at the top level of a module, in a new process and return its result."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
@@ -59,7 +59,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def version_of(distribution: str) -> str | None:
-    """Version of an installed distribution; of skrelu also where it is only on the path."""
+    """Version of an installed distribution; for skrelu, also if it is only on the path."""
     if distribution == "skrelu":
         import skrelu
 
@@ -71,7 +71,7 @@ def version_of(distribution: str) -> str | None:
 
 
 def print_machine(machine: dict[str, Any]) -> None:
-    """The description in a few lines."""
+    """Print the description in a few lines."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
     settings = " ".join(f"{name}={value}" for name, value in machine["settings"].items())
     print(f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}")
@@ -79,7 +79,7 @@ def print_machine(machine: dict[str, Any]) -> None:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns line up; all but the first are aligned to the right."""
+    """A Markdown table with aligned columns: the first to the left, the others to the right."""
     widths = [max(len(row[k]) for row in [header, *rows]) for k in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
@@ -91,21 +91,21 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def write_json(path: Path | None, content: dict[str, Any]) -> None:
-    """Write `content`, with the machine's description, if there is a path."""
+    """Write `content` and the machine's description to `path`, unless it is None."""
     if path is not None:
         path.write_text(json.dumps({"machine": describe_machine(), **content}, indent=1) + "\n")
         print(f"\nWritten: {path}")
 
 
 def duration(seconds: float) -> str:
-    """A time with three digits and a unit."""
+    """Format a time with three digits and a unit."""
     if seconds < 1e-3:
         return f"{1e6 * seconds:.3g} µs"
     return f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
 def anonymous_memory() -> int:
-    """Bytes of this process in memory that are not pages of a file (Linux only)."""
+    """Bytes of memory of this process, without pages of files (Linux only)."""
     match = re.search(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text())
     if match is None:
         raise RuntimeError("/proc/self/status has no RssAnon")
@@ -113,10 +113,10 @@ def anonymous_memory() -> int:
 
 
 class PeakMemory:
-    """Context manager: `peak` is the most anonymous memory of the process within it beyond that at its start.
+    """Context manager: `peak` is the peak of anonymous memory within it, minus its level at the start.
 
-    A thread looks every half millisecond. What the allocator kept of memory freed before is given back first: used
-    again, it would not be seen.
+    A thread samples every half millisecond. First the allocator returns its freed memory to the system; otherwise the
+    reuse of this memory would not show.
     """
 
     def __enter__(self) -> PeakMemory:

@@ -1,7 +1,7 @@
-"""The same training by other means: what `speed.py` compares with.
+"""The peers of `speed.py`: the same training with other libraries.
 
-Each function takes a `Task` and returns a function without arguments that does the whole training and returns the
-parameters. What a library compiles is compiled, and run once, before that function is returned.
+Each function takes a `Task` and returns a function without arguments, which trains and returns the parameters. If a
+library compiles code, the code is compiled, and run once, before this function is returned.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ Run = Callable[[], Parameters]
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained: on what, from where, how fast and how long."""
+    """A training task: data, initial weights, learning rate and length."""
 
     X: np.ndarray
     y: np.ndarray  # 1-D, or 2-D for the network by gradient descent
-    weights: tuple[np.ndarray, ...]  # W1 and W2 at the start; none for the linear model, which starts at zero
+    weights: tuple[np.ndarray, ...]  # initial W1 and W2; empty for the linear model, which starts at zero
     rate: float
     n_iter: int  # iterations of gradient descent, or passes over the rows
     batch: int = 0
 
 
 def numpy_network(task: Task) -> Run:
-    """The loop of the tutorials `000` to `002`; losses are kept instead of printed."""
+    """The loop of the tutorials `000` to `002`; it keeps the losses instead of printing them."""
 
     def run() -> Parameters:
         x, y = task.X, task.y
@@ -79,7 +79,7 @@ def numpy_linear(task: Task) -> Run:
 
 
 def numpy_adam(task: Task) -> Run:
-    """skrelu's minibatch step for one output in a single function: what NumPy's calls take with nothing around them."""
+    """skrelu's minibatch step for one output in a single function: the cost of the bare NumPy calls."""
 
     def run() -> Parameters:
         (d, h), n, r, dtype = task.weights[0].shape, len(task.X), task.batch, task.X.dtype
@@ -134,7 +134,7 @@ def numpy_adam(task: Task) -> Run:
 
 
 def ridge(task: Task) -> Run:
-    """Ridge: other work, and less of it, with scikit-learn's validation around it as around every fit."""
+    """Ridge: less work of a different kind, with the validation that scikit-learn does around every fit."""
 
     def run() -> Parameters:
         model = Ridge().fit(task.X, task.y)
@@ -154,7 +154,7 @@ def sgd_regressor(task: Task) -> Run:
 
 
 def mlp_regressor(task: Task) -> Run:
-    """MLPRegressor by Adam, from the weights given, for as many passes as asked for."""
+    """MLPRegressor with Adam, from the task's weights, for the task's number of passes."""
 
     def run() -> Parameters:
         model = MLPRegressor(
@@ -168,7 +168,7 @@ def mlp_regressor(task: Task) -> Run:
         )
         start = [(w.copy(), np.zeros(w.shape[1], w.dtype)) for w in task.weights]
         model._init_coef = lambda *shape_and_dtype: start.pop(0)
-        with warnings.catch_warnings():  # it is not meant to converge
+        with warnings.catch_warnings():  # we do not expect convergence
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(task.X, task.y)
         (W1, W2), (b1, b2) = model.coefs_, model.intercepts_
@@ -178,7 +178,7 @@ def mlp_regressor(task: Task) -> Run:
 
 
 def torch_module(task: Task, *, bias: bool) -> Any:
-    """The network of the task, at its start."""
+    """The network of the task, with its initial weights."""
     import torch
 
     (d, h), m = task.weights[0].shape, task.weights[1].shape[1]
@@ -189,7 +189,7 @@ def torch_module(task: Task, *, bias: bool) -> Any:
 
 
 def torch_restart(module: Any, task: Task) -> None:
-    """Put the start of the task into the module."""
+    """Copy the initial weights of the task into the module."""
     import torch
 
     with torch.no_grad():
@@ -208,7 +208,7 @@ def torch_parameters(module: Any) -> Parameters:
 
 
 def torch_descent(task: Task, *, compiled: bool = False) -> Run:
-    """Gradient descent on the tutorial's objective: autograd and SGD."""
+    """Gradient descent on the tutorial's objective, with autograd and SGD."""
     import torch
 
     torch.set_num_threads(1)
@@ -237,7 +237,7 @@ def torch_descent(task: Task, *, compiled: bool = False) -> Run:
 
 
 def torch_adam(task: Task, *, compiled: bool = False) -> Run:
-    """Adam on minibatches: autograd, the fused optimizer, batches gathered by index (no DataLoader)."""
+    """Adam on minibatches, with autograd, the fused optimizer and batches by index (no DataLoader)."""
     import torch
 
     torch.set_num_threads(1)
@@ -323,7 +323,7 @@ def jax_descent(task: Task) -> Run:
 
 
 def jax_adam(task: Task) -> Run:
-    """Adam on minibatches: all steps in one compiled scan over the batches' rows."""
+    """Adam on minibatches: all steps in one compiled scan over the row indices of the batches."""
     import jax
     import jax.numpy as jnp
 
@@ -346,7 +346,7 @@ def jax_adam(task: Task) -> Run:
 
 
 def jax_adam_steps(learning_rate: float) -> Callable[..., Any]:
-    """Adam by its formulas, a step for each row of `batches`."""
+    """Adam, written out: one step for each row of `batches`."""
     import jax
     import jax.numpy as jnp
 

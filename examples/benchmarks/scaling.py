@@ -1,10 +1,10 @@
-"""How time and memory of `fit` grow, and how the cost model chooses: see README.md.
+"""Growth of time and memory of `fit`, and the choices of the cost model: see README.md.
 
     python examples/benchmarks/scaling.py [--quick] [--only NAME] [--dtype float32] [--threads N] [--json PATH]
     python examples/benchmarks/scaling.py --cost-model [--quick] [--json PATH]
 
-Memory is anonymous memory, so pages of a mapped file do not count, beyond that of the process once all is imported,
-the data are made and a tiny model has been fitted. Each line is from a process of its own. Linux only.
+Memory is anonymous memory, which excludes pages of a mapped file. It counts from the level of the process after the
+imports, the creation of the data and the fit of a tiny model. Each line comes from its own process. Linux only.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MAPPED_BYTES = 2 * 10**9
 
 
 class Point(NamedTuple):
-    """A problem and how it is trained; the defaults are where the sweeps start from."""
+    """A problem and its training parameters; the defaults are the starting point of the sweeps."""
 
     n: int = 2**14
     d: int = 64
@@ -48,12 +48,12 @@ class Point(NamedTuple):
 
     @property
     def flops(self) -> float:
-        """Of the matrix products of all passes."""
+        """Floating-point operations of the matrix products of all passes."""
         return PASSES[self.solver] * self.n * self.h * (4.0 * self.d + 6.0 * self.m)
 
 
 class Sweep(NamedTuple):
-    """One size grows by powers of two, the others stay."""
+    """One size grows by powers of two, the others stay constant."""
 
     size: str
     first: int  # exponents
@@ -107,7 +107,7 @@ def warm_up(dtype: str) -> None:
 
 
 def measure_point(point: Point, dtype: str, repeats: int) -> dict[str, Any]:
-    """Time and peak memory of `fit`. For a fresh process."""
+    """Measure time and peak memory of `fit`, in a fresh process."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((point.n, point.d)).astype(dtype, copy=False)
     y = rng.standard_normal((point.n, point.m)).astype(dtype, copy=False)
@@ -124,7 +124,7 @@ def measure_point(point: Point, dtype: str, repeats: int) -> dict[str, Any]:
 
 
 def slope(sizes: list[int], values: list[float]) -> float:
-    """Of the line through the points on logarithmic axes."""
+    """Slope of the line through the points on logarithmic axes."""
     return float(np.polyfit(np.log2(sizes), np.log2(np.maximum(values, 1.0e-9)), 1)[0])
 
 
@@ -166,7 +166,7 @@ def run_sweep(name: str, dtype: str, quick: bool) -> dict[str, Any]:
 
 
 def write_mapped(folder: Path, n: int, d: int) -> None:
-    """X as raw float32, and y, written a block at a time."""
+    """Write X as raw float32, a block at a time, and y."""
     rng = np.random.default_rng(0)
     w, y = rng.standard_normal(d, dtype=np.float32) / np.float32(np.sqrt(d)), np.empty(n)
     with (folder / "X.float32").open("wb") as file:
@@ -178,7 +178,7 @@ def write_mapped(folder: Path, n: int, d: int) -> None:
 
 
 def fit_mapped(folder: Path, n: int, d: int) -> dict[str, Any]:
-    """One pass over the mapped X with default parameters. For a fresh process."""
+    """Train for one pass over the mapped X with default parameters, in a fresh process."""
     X = np.memmap(folder / "X.float32", dtype=np.float32, mode="r", shape=(n, d))
     y = np.load(folder / "y.npy")
     warm_up("float32")
@@ -191,7 +191,7 @@ def fit_mapped(folder: Path, n: int, d: int) -> dict[str, Any]:
 
 
 def run_mapped(quick: bool) -> list[dict[str, Any]]:
-    """X of 2 GB in a file, narrow and wide; the file goes into the folder for temporary files and is removed."""
+    """Train on an X of 2 GB in a file, wide and narrow; the file is temporary."""
     rows: list[dict[str, Any]] = []
     for d in (1000,) if quick else (1000, 100):
         n = MAPPED_BYTES // (4 * d)
@@ -235,7 +235,7 @@ class Choice(NamedTuple):
 
 
 def choices(quick: bool) -> list[Choice]:
-    """The grid, without what would take the plain engine more than some seconds."""
+    """The grid, without problems that would take the plain engine more than some seconds."""
     widths, heights = (32, 128, 512, 2048), (10, 100)
     network = [Choice(max(2, int(d * f)), d, h) for h in heights for d in widths for f in (0.25, 1, 1.5, 2, 2.5, 4)]
     sides = (2, 10, 50, 200, 1000, 3000)
@@ -245,7 +245,7 @@ def choices(quick: bool) -> list[Choice]:
 
 
 def time_choice(choice: Choice) -> dict[str, Any]:
-    """Times of both engines, alternating, and what "auto" takes."""
+    """Time both engines, alternating, and find the choice of "auto"."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((choice.n, choice.d)), rng.standard_normal(choice.n)
     times: dict[bool, list[float]] = {True: [], False: []}
@@ -269,7 +269,7 @@ def time_choice(choice: Choice) -> dict[str, Any]:
 
 
 def run_cost_model(quick: bool) -> list[dict[str, Any]]:
-    """The cost model's choice beside the measured times."""
+    """Print the choices of the cost model beside the measured times."""
     rows = in_fresh_process(time_choices, choices(quick))
     for title, part in (
         ("Network, gradient descent", [row for row in rows if row["h"]]),
@@ -293,29 +293,29 @@ def run_cost_model(quick: bool) -> list[dict[str, Any]]:
         print(f"\n{title}, 300 iterations, float64\n")
         print(markdown_table(["n x d" + " x h" * bool(part[0]["h"]), "shortcut", "plain", "auto", "regret"], table))
         print(
-            f"\n{len(part) - len(wrong)} of {len(part)} choices were the faster one; all of them together took "
-            f"{taken / best - 1:.1%} more time than the best would have, the worst one "
-            f"{max((row['regret'] for row in wrong), default=0):.0%}.",
+            f"\n{len(part) - len(wrong)} of {len(part)} choices were the faster engine. Together, the choices took "
+            f"{taken / best - 1:.1%} more time than the best ones would have; the worst choice took "
+            f"{max((row['regret'] for row in wrong), default=0):.0%} more.",
             flush=True,
         )
     return rows
 
 
 def time_choices(grid: list[Choice]) -> list[dict[str, Any]]:
-    """`time_choice` for all. For a fresh process."""
+    """Call `time_choice` for the whole grid, in a fresh process."""
     time_choice(grid[0])  # imports
     return [time_choice(choice) for choice in grid]
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Measure, print the tables and write the results."""
     names = [*SWEEPS, "mapped"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="every other size, once")
     parser.add_argument("--only", choices=names, help="one sweep, or the mapped file")
     parser.add_argument("--cost-model", action="store_true", help="time the engines that precompute chooses from")
-    parser.add_argument("--dtype", choices=["float32", "float64"], default="float64", help="of the sweeps")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of BLAS (%(default)s)")
+    parser.add_argument("--dtype", choices=["float32", "float64"], default="float64", help="dtype of the sweeps")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="BLAS threads (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="PATH")
     arguments = parser.parse_args()
     restart_with_threads(arguments.threads)

@@ -1,12 +1,12 @@
-"""How fast skrelu is beside others at the same work: see README.md.
+"""Speed of skrelu and other libraries at the same work: see README.md.
 
     python examples/benchmarks/speed.py [--quick] [--only NAME] [--json PATH] [--chart PATH]
 
-BLAS, OpenMP, PyTorch and XLA have one thread each. Every work runs in a process of its own. There each peer is paired
-with skrelu: runs alternate (skrelu, peer, skrelu, peer, ...) and the median of the ratios of the pairs is reported.
-Data, initial weights (also MLPRegressor's), dtype, batch size and number of steps are the same; what compiles is
-compiled before the clock starts. On a busy machine the ratio of processor times is steadier. The last
-columns are the objective on all rows at the end of training, skrelu's and the peer's, and their relative difference.
+BLAS, OpenMP, PyTorch and XLA have one thread each. Every comparison runs in its own process. Runs of skrelu and the
+peer alternate (skrelu, peer, skrelu, peer, ...), and the table reports the median of the ratios of the pairs. Data,
+initial weights (also MLPRegressor's), dtype, batch size and number of steps are the same. Compilation ends before the
+clock starts. On a busy machine the ratio of processor times is steadier. The last columns are the final objective on
+all rows, of skrelu and of the peer, and their relative difference.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def timed(run: Run, task: Task) -> tuple[float, float, float]:
 
 
 def compare(name: str, peer_name: str, quick: bool) -> dict[str, Any]:
-    """One row of the table: pairs of runs of skrelu and the peer. For a fresh process."""
+    """Run skrelu and the peer in pairs, in a fresh process; return one row of the table."""
     work = works()[name]
     peer = next(p for p in work.peers if p.name == peer_name)
     task = work.make()
@@ -80,21 +80,21 @@ def compare(name: str, peer_name: str, quick: bool) -> dict[str, Any]:
         "ratio": statistics.median(ratios),
         "ratio_min": min(ratios),
         "ratio_max": max(ratios),
-        # Of processor times: the same on an idle machine, less disturbed by other programs on a busy one.
+        # Ratio of processor times: the same on an idle machine, less disturbed by other programs on a busy one.
         "processor_ratio": statistics.median(b[1] / a[1] for a, b in pairs),
         "pairs": n_pairs,
         "first_loss": first_loss,
         "our_loss": our_loss,
         "peer_loss": their_loss,
         "loss_difference": our_loss / their_loss - 1,
-        # Processor time over wall time: above 1 where more than one thread worked.
+        # Processor time over wall time: above 1 if more than one thread worked.
         "our_threads": statistics.median(a[1] / a[0] for a, _ in pairs),
         "peer_threads": statistics.median(b[1] / b[0] for _, b in pairs),
     }
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    """The rows in Markdown."""
+    """Print the rows as a Markdown table."""
     header = [
         "work",
         "against",
@@ -126,7 +126,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
 
 
 def print_remarks(rows: list[dict[str, Any]]) -> None:
-    """What a reader of the table should know of some rows."""
+    """Print remarks on rows that need an explanation."""
     for row in rows:
         if row["peer_threads"] > 1.1:
             print(f"\n{row['against']} kept {row['peer_threads']:.2f} cores busy at: {row['work']}")
@@ -139,12 +139,12 @@ def print_remarks(rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    """Run the comparisons and print, write and draw them."""
+    """Run the comparisons, then print, write and draw the results."""
     names = list(works())
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a third of the pairs")
-    parser.add_argument("--only", metavar="NAME", help=f"works whose name starts so, of: {', '.join(names)}")
-    parser.add_argument("--against", metavar="PEER", help="peers whose name starts so")
+    parser.add_argument("--only", metavar="NAME", help=f"comparisons whose name starts with NAME: {', '.join(names)}")
+    parser.add_argument("--against", metavar="PEER", help="peers whose name starts with PEER")
     parser.add_argument("--json", type=Path, metavar="PATH")
     parser.add_argument("--chart", type=Path, metavar="PATH", help="PNG, SVG or PDF; needs matplotlib")
     arguments = parser.parse_args()
@@ -163,7 +163,7 @@ def main() -> None:
             rows.append(in_fresh_process(compare, name, peer.name, arguments.quick))
             print(f"{name} against {peer.name}: {rows[-1]['ratio']:.3g} times faster", flush=True)
     if not rows:
-        parser.error("nothing has such a name")
+        parser.error("no comparison has this name")
     print()
     print_table(rows)
     print_remarks(rows)

@@ -1,4 +1,4 @@
-"""What `speed.py` trains, and by whom: the rows of its table."""
+"""The comparisons of `speed.py`: what is trained, and by which peers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SEED = 1
 
 
 class Peer(NamedTuple):
-    """Something to compare with; `target` is how many times faster skrelu is meant to be, None without a target."""
+    """A peer to compare with; `target` says how many times faster skrelu should be, or is None."""
 
     name: str
     build: Callable[[Task], Run]
@@ -41,7 +41,7 @@ class Peer(NamedTuple):
 
 
 class Work(NamedTuple):
-    """A training and who else does it."""
+    """A training task and the peers to compare with."""
 
     title: str
     make: Callable[[], Task]
@@ -68,7 +68,7 @@ def linear_task(n: int, d: int, n_iter: int) -> Task:
 
 
 def minibatch_task(n: int, d: int, dtype: type) -> Task:
-    """A wavy function with noise; weights as `init="he_normal"` draws them."""
+    """A nonlinear function with noise; weights as `init="he_normal"` draws them."""
     rng, h = np.random.RandomState(0), 100
     X = rng.standard_normal((n, d))
     y = np.sin(2 * X[:, 0]) + X @ rng.standard_normal(d) / np.sqrt(d) + 0.3 * rng.standard_normal(n)
@@ -96,7 +96,7 @@ def our_descent(task: Task) -> Run:
 
 
 def our_adam(task: Task) -> Run:
-    """TwoLayerReLURegressor doing what MLPRegressor does by default, on data that need no scaling."""
+    """TwoLayerReLURegressor with the defaults of MLPRegressor, on data that need no scaling."""
     model = TwoLayerReLURegressor(
         task.weights[0].shape[1],
         learning_rate=task.rate,
@@ -111,14 +111,14 @@ def our_adam(task: Task) -> Run:
 
 
 def our_linear(task: Task) -> Run:
-    """LinearGDRegressor from zero at a given rate."""
+    """LinearGDRegressor from zero weights at a given rate."""
     return partial(
         fit_linear, LinearGDRegressor(learning_rate=task.rate, max_iter=task.n_iter, standardize=False), task
     )
 
 
 def our_linear_defaults(task: Task) -> Run:
-    """LinearGDRegressor as it comes."""
+    """LinearGDRegressor with default parameters."""
     return partial(fit_linear, LinearGDRegressor(), task)
 
 
@@ -136,7 +136,7 @@ def fit_linear(model: LinearGDRegressor, task: Task) -> Parameters:
 
 
 def tutorial_work(dtype: type) -> Work:
-    """The network of the tutorials."""
+    """The tutorials' network."""
     double = dtype is np.float64
     peers = (
         Peer("tutorial's loop", numpy_network, 10 if double else 8),

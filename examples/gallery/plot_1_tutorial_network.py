@@ -3,14 +3,14 @@ The tutorial's network, number for number
 =========================================
 
 The classic NumPy tutorial fits a two-layer network to random data: 64 rows, 1000 inputs, 100 hidden units and 10
-outputs. Here its program runs beside the estimator that does the same.
+outputs. This page runs the tutorial and the estimator side by side and compares their results.
 """
 
 # %%
 # The program
 # -----------
-# This is the tutorial's program. Losses are kept instead of printed, and the random numbers have a seed. Both run on
-# one BLAS thread.
+# This is the tutorial's program, with two changes: it keeps the losses instead of printing them, and it seeds the
+# random numbers. Program and estimator both run on one BLAS thread.
 
 import time
 
@@ -53,8 +53,8 @@ time_of_the_program = time.perf_counter() - start
 # %%
 # The estimator
 # -------------
-# Every parameter names one choice of the program. The `RandomState` stands where the program drew its weights, so the
-# estimator draws the same ones.
+# Each parameter states one choice of the program. The `RandomState` is in the state in which the program drew its
+# weights, so the estimator draws the same weights.
 
 from skrelu import TwoLayerReLURegressor
 
@@ -89,8 +89,8 @@ print(f"largest difference of the weights w1: {np.abs(model.coefs_[0] - w1).max(
 print(f"{1000 * time_of_the_program:.0f} ms for the program, {1000 * time_of_the_estimator:.0f} ms for the estimator")
 
 # %%
-# The two curves lie on each other. On the right is how little they differ. It is rounding, and it grows because it is
-# relative to losses that fall by eleven orders of magnitude. (Differences of zero are not drawn.)
+# The two curves coincide. The right plot shows their relative difference, which is rounding. It grows because the
+# losses fall by eleven orders of magnitude. (A logarithmic axis cannot show differences of zero.)
 
 import matplotlib.pyplot as plt
 
@@ -106,5 +106,5 @@ right.set(title="Their relative difference", xlabel="iteration", ylim=(5e-17, 1e
 plt.show()
 
 # %%
-# The estimator is faster because there are fewer rows than inputs: it iterates with the 64 x 64 matrix of the products
-# of the rows. :doc:`plot_6_shortcuts` shows why this is exact.
+# The estimator is faster because the data have fewer rows than inputs: it iterates with the 64 x 64 matrix of products
+# between rows. :doc:`plot_6_shortcuts` shows why this is exact.

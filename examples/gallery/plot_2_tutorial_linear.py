@@ -3,11 +3,11 @@ The linear tutorial and its 45-degree line
 ==========================================
 
 The linear tutorial recovers the coefficients of :math:`2 x - 3 z + 5` from 1000 noisy rows by gradient descent, 100
-iterations each time its cell is run. Then it plots outputs against targets: a line at 45 degrees.
+iterations for each run of its cell. Then it plots outputs against targets: a line at 45 degrees.
 """
 
 # %%
-# The data, as the tutorial makes them.
+# First, generate the data as the tutorial does.
 
 import numpy as np
 
@@ -20,7 +20,8 @@ noise = rng.uniform(-1, 1, size=(observations, 1))
 targets = 2 * xs - 3 * zs + 5 + noise
 
 # %%
-# With `warm_start`, to call `fit` again is to run the cell again. The tutorial ran it three times.
+# With `warm_start=True`, calling `fit` again continues training, like re-running the cell. The tutorial ran its cell
+# three times.
 
 from skrelu import LinearGDRegressor
 
@@ -33,9 +34,9 @@ for run in (1, 2, 3):
     print(f"run {run}: weights {weights.round(4)}, bias {bias:.4f}, loss {model.loss_curve_[-1]:.4f}")
 
 # %%
-# The whole way of the coefficients, an iteration at a time: the weights are there after a few steps, the bias takes
-# all of the three runs. The reason is the curvature: the inputs have a variance of about 33, the column of ones that
-# belongs to the bias has a mean square of 1.
+# Now record the coefficients after each iteration. The weights converge after a few steps, but the bias takes all three
+# runs. The reason is the curvature: the inputs have a variance of about 33, while the column of ones, which belongs to
+# the bias, has a mean square of 1.
 
 stepwise = LinearGDRegressor(
     learning_rate=0.01, max_iter=1, init="uniform", standardize=False, warm_start=True, random_state=0
@@ -46,7 +47,7 @@ for _ in range(300):
     path.append([*stepwise.coef_[0], stepwise.intercept_[0]])
 
 # %%
-# :class:`~sklearn.metrics.PredictionErrorDisplay` is scikit-learn's own picture of predicted against actual values.
+# scikit-learn's :class:`~sklearn.metrics.PredictionErrorDisplay` plots predicted against actual values.
 
 import matplotlib.pyplot as plt
 from sklearn.metrics import PredictionErrorDisplay
@@ -67,13 +68,13 @@ left.set(title="At 45 degrees", xlabel="outputs", ylabel="targets", xticks=ticks
 for values, truth, name in zip(np.transpose(path), (2, -3, 5), ("weight of x", "weight of z", "bias"), strict=True):
     (line,) = right.plot(np.arange(1, 301), values, linewidth=2, label=name)
     right.axhline(truth, color=line.get_color(), linestyle=":", linewidth=1)
-right.set(title="The way to 2, -3 and 5", xlabel="iteration", xscale="log")
+right.set(title="The path to 2, -3 and 5", xlabel="iteration", xscale="log")
 right.legend(loc="center right", bbox_to_anchor=(1, 0.36))
 plt.show()
 
 # %%
-# With its defaults the estimator standardizes the columns, which makes all curvatures equal, and takes the largest safe
-# rate. It ends where least squares does.
+# With its default parameters the estimator standardizes the columns, which makes all curvatures equal, and uses the
+# learning rate 1/L. It converges to the least-squares solution.
 
 from sklearn.linear_model import LinearRegression
 

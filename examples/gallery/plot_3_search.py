@@ -2,8 +2,8 @@
 A search for the learning rate on real data
 ===========================================
 
-`GridSearchCV` over the learning rate of both solvers, on scikit-learn's diabetes data as they come. Rates that are too
-large diverge; such a fit raises an error after a few iterations, and the search goes on.
+`GridSearchCV` searches over the learning rate of both solvers, on scikit-learn's raw diabetes data. If the rate is too
+large, gradient descent diverges: `fit` raises an error after a few iterations, and the search continues.
 """
 
 import warnings
@@ -23,7 +23,7 @@ grid = [
     {"solver": ["adam"], "learning_rate": np.geomspace(1e-4, 0.3, 8).round(4).tolist()},
 ]
 search = GridSearchCV(TwoLayerReLURegressor(max_iter=100, random_state=0), grid)
-with warnings.catch_warnings():  # that candidates fail is what we want to see
+with warnings.catch_warnings():  # we expect some candidates to fail
     warnings.filterwarnings("ignore", category=FitFailedWarning)
     warnings.filterwarnings("ignore", "One or more of the test scores are non-finite", UserWarning)
     search.fit(X_train, y_train)
@@ -31,14 +31,14 @@ print(f"best: {search.best_params_}")
 print(f"mean R2 {search.best_score_:.3f}, on held-out rows {search.score(X_test, y_test):.3f}")
 
 # %%
-# Gradient descent is stable up to about 2/L around the weights it starts from. `learning_rate="auto"` is 1/L.
+# Near its initial weights, gradient descent is stable up to about 2/L. `learning_rate="auto"` is 1/L.
 
 rate = TwoLayerReLURegressor(solver="gd", max_iter=1, random_state=0).fit(X_train, y_train).learning_rate_
 print(f"1/L = {rate:.4f}, 2/L = {2 * rate:.4f}")
 
 # %%
-# :class:`~skrelu.LearningRateDisplay` draws the mean score and its spread over the folds; crosses are rates that
-# diverged in at least one of them. On the right is what each rate cost: a fit that diverges ends early.
+# :class:`~skrelu.LearningRateDisplay` plots the mean score and its spread over the folds. Crosses mark rates that
+# diverged in at least one fold. The right plot shows the time of a fit for each rate: a diverging fit ends early.
 
 import matplotlib.pyplot as plt
 

@@ -1,10 +1,10 @@
 """
-Rates that converge and rates that diverge: 2/L
-===============================================
+Learning rates that converge and learning rates that diverge: 2/L
+=================================================================
 
 A step of gradient descent multiplies the error along each direction of curvature :math:`l` by :math:`1 - \\eta l`. All
-errors shrink if :math:`\\eta < 2/L`, with :math:`L` the largest curvature. For the linear model this is exact; for the
-network it holds near the weights where :math:`L` was taken.
+errors shrink if :math:`\\eta < 2/L`, with :math:`L` the largest curvature. For the linear model this is exact. For the
+network it holds near the initial weights, which determine :math:`L`.
 """
 
 import textwrap
@@ -21,7 +21,7 @@ limit = 2 * LinearGDRegressor(max_iter=1).fit(X, y).learning_rate_
 print(f"linear model: 2/L = {limit:.6f}")
 
 # %%
-# What `fit` says when it diverges. The estimator stays as it was.
+# If training diverges, `fit` raises this error. The estimator stays unchanged.
 
 try:
     LinearGDRegressor(learning_rate=3 * limit).fit(X, y)
@@ -29,8 +29,8 @@ except ValueError as error:
     print(textwrap.fill(str(error), 100))
 
 # %%
-# Close to the limit the loss goes up and down before it settles, or grows slowly. 1 % decides. A fit that ends with a
-# model worse than a constant warns of it; here that is meant to happen.
+# Just below the limit, the loss oscillates before it settles. Just above, it grows slowly. A difference of 1 % decides.
+# A `fit` that ends with a model worse than predicting the mean issues a warning. Here we expect it, and ignore it.
 
 warnings.simplefilter("ignore", ConvergenceWarning)
 curves = {}
@@ -39,7 +39,8 @@ for fraction in (0.1, 0.5, 0.99, 1.01, 1.1):
     curves[fraction] = model.fit(X, y).loss_curve_
 
 # %%
-# The loss after 300 iterations, over a range of rates, for both models; where `fit` ended in an error it is infinite.
+# Compute the loss of both models after 300 iterations, over a range of rates. If `fit` raises an error, count the loss
+# as infinite.
 
 
 def last_loss(model, rate):
@@ -59,8 +60,9 @@ ends = {
 }
 
 # %%
-# On the right, losses above 1000 are crosses at the edge. The linear model stops where the theory says. Somewhat above
-# 2/L the network moves to where the loss is flatter, and still settles; far above it diverges.
+# In the right plot, crosses at the edge mark losses above 1000. The linear model diverges above 2/L, as the theory
+# says. Somewhat above 2/L the network moves to a region of flatter loss and still settles. Far above 2/L it
+# diverges.
 
 import matplotlib.pyplot as plt
 

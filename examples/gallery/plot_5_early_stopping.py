@@ -2,15 +2,15 @@
 Validation sets, early stopping and callbacks
 =============================================
 
-A network that is trained for long enough learns the noise. A validation set shows when; `early_stopping` ends with the
-weights of the iteration that was best on it; a callback looks at the model while it is trained.
+A network that trains long enough learns the noise. A validation set shows when this begins. `early_stopping` keeps the
+weights of the iteration that is best on the validation set. A callback inspects the model during training.
 """
 
 # %%
 # Early stopping
 # --------------
-# Without a penalty and at a constant rate the network overfits the diabetes data. `fit` takes a validation set, as
-# `HistGradientBoostingRegressor` does. Without one, `early_stopping` holds out a tenth of the rows.
+# Without a penalty and at a constant rate, the network overfits the diabetes data. `fit` accepts a validation set, like
+# `HistGradientBoostingRegressor`. If you pass none, `early_stopping` holds out a tenth of the rows.
 
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.model_selection import train_test_split
@@ -29,12 +29,13 @@ models = {
 }
 for name, model in models.items():
     model.fit(X_train, y_train, X_val=X_val, y_val=y_val)
-    print(f"{name:12} {model.n_iter_:3} iterations, R2 on the third part of the rows {model.score(X_test, y_test):.2f}")
+    print(f"{name:12} {model.n_iter_:3} iterations, R2 on the test set {model.score(X_test, y_test):.2f}")
 
 # %%
-# :class:`~skrelu.LossCurveDisplay` draws the training loss, and the validation loss dashed; a star marks the weights
-# that `fit` ended with. At a constant rate, training ends 10 iterations after the best one. The cosine schedule of the
-# defaults runs to its end, where the rates are small, and the automatic penalty keeps the validation loss from rising.
+# :class:`~skrelu.LossCurveDisplay` plots the training loss (solid) and the validation loss (dashed). A star marks the
+# iteration whose weights `fit` keeps. At a constant rate, training ends 10 iterations after the best one. With the
+# default parameters, the cosine schedule runs to its end, where the rates are small, and the automatic penalty keeps
+# the validation loss from rising.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -54,14 +55,14 @@ plt.show()
 # %%
 # A callback of your own
 # ----------------------
-# A callback of scikit-learn is any object with four methods. If `on_fit_task_end` names `fitted_estimator`, it gets the
-# model as it is after each iteration. This one keeps the function that the network has learned so far, of one feature:
-# the fractal dimension of the outline of a cell nucleus from its radius, in scikit-learn's data on breast cancer. (It
-# could also end training, by returning True.)
+# A scikit-learn callback is any object with four methods. If `on_fit_task_end` has a parameter `fitted_estimator`, it
+# receives the model after each iteration. This callback records the function that the network has learned so far. The
+# network predicts the fractal dimension of the outline of a cell nucleus from its radius, in scikit-learn's breast
+# cancer data. (A callback can also end training: `on_fit_task_end` then returns True.)
 
 
 class Snapshots:
-    """Keeps the predictions for `grid` after the iterations named."""
+    """Records the predictions for `grid` after the given iterations."""
 
     def __init__(self, grid, iterations):
         self.grid, self.iterations, self.curves = grid, iterations, {}
@@ -91,12 +92,12 @@ axes.plot(radius[:, 0], dimension, "o", color="#8a8a8a", alpha=0.35, markersize=
 colors = plt.cm.viridis(np.linspace(0.85, 0.1, len(snapshots.curves)))
 for (count, curve), color in zip(snapshots.curves.items(), colors, strict=True):
     axes.plot(snapshots.grid[:, 0], curve, color=color, linewidth=2, label=f"after {count}")
-axes.set(title="The function as it is learned", xlabel="mean radius", ylabel="mean fractal dimension")
+axes.set(title="The learned function during training", xlabel="mean radius", ylabel="mean fractal dimension")
 axes.legend(title="iteration", ncols=2)
 plt.show()
 
 # %%
-# scikit-learn's own callbacks, `ProgressBar` and `ScoringMonitor`, are set in the same way.
+# Set scikit-learn's own callbacks, `ProgressBar` and `ScoringMonitor`, in the same way.
 
 from sklearn.callback import ScoringMonitor
 

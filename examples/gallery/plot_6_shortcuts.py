@@ -2,20 +2,20 @@
 The path of gradient descent, and why the shortcuts are exact
 =============================================================
 
-`precompute="auto"` replaces iterations by algebra where that costs less. It does not approximate: it computes the
-iterates that the plain loop computes. This page shows why, and checks it.
+`precompute="auto"` replaces iterations by algebra if the algebra costs less. It does not approximate: it computes the
+iterates of the plain loop. This page shows why, and checks it.
 """
 
 # %%
 # The linear model: all iterates at once
 # --------------------------------------
 # The loss of the linear model is a bowl, a quadratic function with Hessian :math:`G = V\, \mathrm{diag}(l)\, V^T`.
-# Along each eigenvector the error shrinks by the same factor in every step, so its size after :math:`t` steps is known
-# without taking them:
+# Along each eigenvector, every step multiplies the error by the same factor. So a formula gives the error after
+# :math:`t` steps without taking them:
 #
 # .. math:: \theta_t = \theta_* + V\, \mathrm{diag}(1 - \eta l)^t\, V^T (\theta_0 - \theta_*) .
 #
-# Two correlated columns make a long bowl, in which the path of gradient descent bends.
+# Two correlated columns make an elongated bowl, in which the path of gradient descent bends.
 
 import numpy as np
 
@@ -54,9 +54,9 @@ print(f"shortcut against loop:    {np.abs(shortcut - loop).max():.1e}")
 print(f"shortcut against formula: {np.abs(shortcut - formula).max():.1e}")
 
 # %%
-# On the left, the bowl from above with the path: the loop's iterates are circles, the shortcut's are dots. On the
-# right, the same path along the two eigenvectors: each error is a power of its own factor. The rate is 1.8 / L, so the
-# factor of the steep direction is -0.8, and the path swings from side to side.
+# The left plot shows the bowl from above, with the path: circles are the iterates of the loop, dots those of the
+# shortcut. The right plot shows the errors of the same path along the two eigenvectors: each error falls as a power of
+# its factor. The rate is 1.8 / L, so the factor of the steep direction is -0.8, and the path swings from side to side.
 
 import matplotlib.pyplot as plt
 
@@ -88,12 +88,13 @@ plt.show()
 # The network: the first layer moves within the rows of X
 # -------------------------------------------------------
 # Every gradient of :math:`W_1` is :math:`X^T \mathrm dZ`, a combination of the rows of X. So :math:`Z = X W_1` can be
-# updated by itself, with the matrix of the products of the rows,
+# updated by itself, with the matrix of products between rows,
 #
 # .. math:: Z \leftarrow Z - \eta\, (X X^T)\, \mathrm dZ, \qquad W_1(t) = W_1(0) - \eta X^T \sum \mathrm dZ ,
 #
-# and :math:`W_1` is put together at the end. With few rows and many columns an iteration costs much less. Here is the
-# time of 100 iterations on 100 rows as the number of columns grows, and the largest difference of the two.
+# and :math:`W_1` is assembled at the end. With few rows and many columns, an iteration costs much less. The plots show
+# the time of 100 iterations on 100 rows for a growing number of columns, and the largest difference between the weights
+# of shortcut and loop.
 
 import time
 

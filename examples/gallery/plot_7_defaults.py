@@ -2,9 +2,9 @@
 Default parameters against tuned ones, on real data
 ===================================================
 
-Four sets that come with scikit-learn, as they are: the target is a column, or several, predicted from the others.
-skrelu's network with its defaults, the same after a search for the learning rate, and ridge regression are compared
-with `MLPRegressor` on scaled X and y.
+This page compares three models with `MLPRegressor` on scaled X and y: skrelu's network with default parameters, the
+same network after a search for the learning rate, and ridge regression. The data are four raw data sets from
+scikit-learn.
 """
 
 import time
@@ -24,19 +24,19 @@ from threadpoolctl import threadpool_limits
 from skrelu import TwoLayerReLURegressor
 
 # %%
-# One set is made for regression. In two others a measured quantity is the target. In the digits, the lower half of an
-# 8 x 8 image is predicted from the upper half: 32 outputs at once.
+# The diabetes data are a regression problem. From the wine and breast cancer data, we take one measured column as the
+# target. From the digits, we predict the lower half of an 8 x 8 image from the upper half: 32 outputs at once.
 
 
 def rest(data, column):
-    """All columns but one, and that one."""
+    """All columns except one as X, and this column as y."""
     return np.delete(data, column, axis=1), data[:, column]
 
 
 digits = load_digits().data[:500]
 sets = {
     "diabetes\nprogression": load_diabetes(return_X_y=True, scaled=False),
-    "wine\ncolour": rest(load_wine().data, 9),
+    "wine\ncolor": rest(load_wine().data, 9),
     "breast cancer\nworst texture": rest(load_breast_cancer().data, 21),
     "digits\nlower half": (digits[:, :32], digits[:, 32:]),
 }
@@ -55,7 +55,8 @@ models = {
 }
 
 # %%
-# The error is the root mean squared error on a quarter of the rows, held out. The sets are small: one BLAS thread does.
+# The error is the root mean squared error on a quarter of the rows, held out. The data sets are small, so one BLAS
+# thread is enough.
 
 errors = {name: [] for name in models}
 times = dict.fromkeys(models, 0.0)
@@ -74,8 +75,8 @@ for name in models:
     print(f"{name:16} geometric mean {np.exp(np.log(relative[name]).mean()):.3f}   time {times[name]:.1f} s")
 
 # %%
-# One split of small sets: differences of a few per cent are noise. `examples/benchmarks/accuracy.py` compares on 19
-# sets.
+# With one split of small data sets, differences of a few percent are noise. `examples/benchmarks/accuracy.py` compares
+# the models on 19 data sets.
 
 import matplotlib.pyplot as plt
 
@@ -92,7 +93,7 @@ axes.legend(loc="center right", bbox_to_anchor=(1, 0.4))
 plt.show()
 
 # %%
-# What the digits look like: the upper half is given, the lower half predicted by the network with its defaults.
+# Finally, look at the digits. The network with default parameters gets the upper half and predicts the lower half.
 
 X_train, X_test, y_train, y_test = train_test_split(*sets["digits\nlower half"], random_state=0)
 predicted = models["skrelu, default"].fit(X_train, y_train).predict(X_test)

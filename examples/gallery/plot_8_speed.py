@@ -2,9 +2,10 @@
 Speed, measured while this page was built
 =========================================
 
-The same work by `MLPRegressor` and by skrelu: the same rows, layer, batch size and number of steps of Adam at a
-constant rate, on one BLAS thread. Each draws its own initial weights. `examples/benchmarks/` starts from the same ones,
-compares the losses reached, and has more peers; its results are on the page :doc:`/benchmarks`.
+`MLPRegressor` and skrelu do the same work: the same rows, hidden layer, batch size and number of Adam steps at a
+constant rate, on one BLAS thread. Each draws its own initial weights. The scripts in `examples/benchmarks/` use the
+same initial weights for both, compare the final losses, and include more libraries. :doc:`/benchmarks` has their
+results.
 """
 
 import time
@@ -33,7 +34,7 @@ def seconds(model, X, y):
 rng = np.random.RandomState(0)
 rows = []
 with threadpool_limits(1), warnings.catch_warnings():
-    warnings.filterwarnings("ignore", category=ConvergenceWarning)  # three passes are what we ask for
+    warnings.filterwarnings("ignore", category=ConvergenceWarning)  # we ask for three passes only
     for d in (10, 30, 100, 300):
         for dtype in (np.float64, np.float32):
             X = rng.standard_normal((N_ROWS, d)).astype(dtype)
@@ -64,8 +65,8 @@ for d, name, theirs, mine in rows:
     print(f"{d:7}  {name}  {1000 * theirs:9.0f} ms {1000 * mine:6.0f} ms {theirs / mine:14.1f}")
 
 # %%
-# With few columns the time goes into many small array operations, of which skrelu makes fewer; with many it goes into
-# the matrix products, which are the same for both.
+# With few columns, many small array operations take most of the time, and skrelu makes fewer of them. With many
+# columns, matrix products take most of the time, and they are the same in both.
 
 import matplotlib.pyplot as plt
 

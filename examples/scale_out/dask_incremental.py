@@ -1,7 +1,7 @@
-"""Training on Dask arrays with dask-ml's `Incremental`: the model goes through the blocks, on two worker processes.
+"""Training on Dask arrays with dask-ml's `Incremental`, block by block, on two worker processes.
 
-`Incremental` calls `partial_fit` on a block at a time, where the block lives. With the blocks in order the model is, to
-the bit, that of `partial_fit` in one process.
+`Incremental` calls `partial_fit` on one block at a time, on the worker that holds the block. With the blocks in order,
+the model is bit for bit that of `partial_fit` in one process.
 """
 
 import dask.array as da
@@ -15,7 +15,7 @@ N_ROWS, BLOCK, N_PASSES = 20_000, 2_500, 4
 
 
 def make_data():
-    """Rows of a function with an interaction, and noise."""
+    """Samples of a function with an interaction, plus noise."""
     rng = np.random.default_rng(0)
     X = rng.random((N_ROWS, 8))
     return X, 10 * np.sin(np.pi * X[:, 0] * X[:, 1]) + 5 * X[:, 2] + rng.standard_normal(N_ROWS)
@@ -42,7 +42,7 @@ def main():
 
     for distributed, reference in zip(model.estimator_.coefs_, serial.coefs_, strict=True):
         np.testing.assert_array_equal(distributed, reference)
-    # A product of other blocks of rows may be rounded otherwise.
+    # Matrix products of different blocks of rows may round differently.
     np.testing.assert_allclose(predicted, serial.predict(X), rtol=0, atol=1e3 * np.finfo(np.float64).eps * np.ptp(y))
     print(f"{N_PASSES} passes over {N_ROWS} rows in blocks of {BLOCK}; weights equal those of one process")
     print(f"R2 {serial.score(X, y):.4f}")

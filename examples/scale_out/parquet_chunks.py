@@ -1,7 +1,7 @@
-"""Out-of-core training: `partial_fit` over the chunks of a Parquet file, a few thousand rows in memory at a time.
+"""Out-of-core training: `partial_fit` on the chunks of a Parquet file, with a few thousand rows in memory at a time.
 
-The first call takes the centring and scaling from its rows, so these should be representative: shuffle the file once
-when it is written. The model is, to the bit, that of the same rows held in memory.
+The first call takes the centering and scaling from its rows, so these should be representative: shuffle the rows once
+when you write the file. The model is bit for bit that of the same chunks held in memory.
 """
 
 import tempfile
@@ -17,7 +17,7 @@ N_ROWS, N_FEATURES, CHUNK, N_PASSES = 40_000, 10, 4_000, 5
 
 
 def write(path):
-    """Make a file, a chunk at a time: Friedman's function of five features, and five that do not matter."""
+    """Write a file, a chunk at a time: Friedman's function of five features, plus five irrelevant features."""
     schema = pa.schema([(f"x{j}", pa.float32()) for j in range(N_FEATURES)] + [("y", pa.float32())])
     rng = np.random.default_rng(0)
     with pq.ParquetWriter(path, schema) as writer:
@@ -29,7 +29,7 @@ def write(path):
 
 
 def chunks(path):
-    """The file in chunks: arrays X and y."""
+    """Yield the chunks of the file as arrays X and y."""
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(CHUNK):
             yield np.column_stack(batch.columns[:-1]), batch.columns[-1].to_numpy()
@@ -57,7 +57,7 @@ def main():
     whole = TwoLayerReLURegressor(
         learning_rate=0.003, learning_rate_schedule="constant", max_iter=N_PASSES, random_state=0
     ).fit(X, y)
-    print(f"R2 {streamed.score(X, y):.4f}; of one fit with all rows in memory {whole.score(X, y):.4f}")
+    print(f"R2 {streamed.score(X, y):.4f}; of one fit on all rows in memory {whole.score(X, y):.4f}")
 
 
 if __name__ == "__main__":

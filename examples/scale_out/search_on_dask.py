@@ -17,7 +17,7 @@ from skrelu import TwoLayerReLURegressor
 
 
 def r2_and_process(model, X, y):
-    """R2, and which process computed it."""
+    """R2, and the id of the process that computed it."""
     return {"r2": model.score(X, y), "process": os.getpid()}
 
 
@@ -29,7 +29,7 @@ def main():
     search = GridSearchCV(model, grid, scoring=r2_and_process, refit="r2", cv=5)
     serial = clone(search).fit(X, y)
 
-    # For a cluster elsewhere, Client("tcp://its-scheduler:8786") is all that changes.
+    # For a remote cluster, change only this: Client("tcp://its-scheduler:8786").
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
         Client(cluster),

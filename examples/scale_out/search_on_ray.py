@@ -18,7 +18,7 @@ from skrelu import TwoLayerReLURegressor
 
 
 def r2_and_process(model, X, y):
-    """R2, and which process computed it."""
+    """R2, and the id of the process that computed it."""
     return {"r2": model.score(X, y), "process": os.getpid()}
 
 
@@ -30,8 +30,8 @@ def main():
     search = GridSearchCV(model, grid, scoring=r2_and_process, refit="r2", cv=5)
     serial = clone(search).fit(X, y)
 
-    # For a cluster elsewhere, ray.init(address="auto") on one of its machines is all that changes. Ray takes 127.0.0.1
-    # for the address of the network card; 127.0.0.2 stays within this machine.
+    # For a remote cluster, change only this: ray.init(address="auto"), on one of its machines. Ray replaces 127.0.0.1
+    # by the address of the network card; 127.0.0.2 stays within this machine.
     ray.init(address="local", num_cpus=2, include_dashboard=False, _node_ip_address="127.0.0.2")
     try:
         register_ray()
