@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Real
 from typing import Any, ClassVar, Self
@@ -21,7 +21,7 @@ from skrelu._arrays import Array, ArrayModule
 from skrelu._arrays.select import check_fitted_namespace, dtypes_for, namespace_of, refuse_lazy, select
 from skrelu._engines.recipe import Recipe
 from skrelu._inputs import read_resumed_rows, read_rows, read_validation_set
-from skrelu._models.base import Layers, Model
+from skrelu._models.base import Model
 from skrelu._rows.rows import Rows
 from skrelu._training.callbacks import Callbacks
 from skrelu._training.run import Outcome, train
@@ -60,7 +60,6 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
     _doc_link_module = "skrelu"
     _doc_link_template = ""
 
-    _structure: ClassVar[tuple[str, ...]]  # parameters that a resumed fit must find unchanged
     _coefficients: ClassVar[str]  # the fitted array whose library `predict` and a resumed fit must match
 
     array_module: str
@@ -78,12 +77,16 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         """The parameters that say how to train."""
 
     @abstractmethod
-    def _model(self, rows: Rows) -> Model:
+    def _structure(self, rows: Rows, earlier: dict[str, Any] | None) -> dict[str, Any]:
+        """What a resumed fit must find unchanged; `earlier` is that of the fit to resume."""
+
+    @abstractmethod
+    def _model(self, rows: Rows, structure: dict[str, Any]) -> Model:
         """The model for these rows."""
 
     @abstractmethod
-    def _published(self, layers: Layers, y_ndim: int, store: Callable[[np.ndarray], Array]) -> dict[str, Any]:
-        """The fitted attributes for the layers; `store` makes an array of the library and dtype of X."""
+    def _published(self, outcome: Outcome, rows: Rows) -> dict[str, Any]:
+        """The coefficients as fitted attributes, in the library and the dtype of X."""
 
     @abstractmethod
     def _predict(self, am: ArrayModule, X: Array) -> Array:
@@ -262,12 +265,16 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         else:
             rows = read_rows(self, X, y, sample_weight, reset=True)
         held_out = read_validation_set(self, *validation_set, X_train=X, rows=rows)
-        structure = self._structure_for(rows)
+        structure = self._structure(rows, self._state["structure"] if resume else None) | {
+            "the dtype of X": rows.dtype.name,
+            "the number of outputs": rows.n_outputs,
+            "the number of dimensions of y": rows.y_ndim,
+        }
         callbacks = None
         with rows.am.session():
-            model = self._model(rows)
             if resume:
                 check_resumable(self._state, type(self).__name__, structure)
+            model = self._model(rows, structure)
             state = self._state if resume else first_state(model, structure, check_random_state(self.random_state))
             if not recipe.is_single_pass and hasattr(self, "_skl_callbacks"):
                 callbacks = Callbacks(self, X, y, sample_weight, lambda outcome: self._attributes(outcome, rows))
@@ -277,19 +284,11 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
             callbacks.finish()
         return outcome
 
-    def _structure_for(self, rows: Rows) -> dict[str, Any]:
-        """What a resumed fit must find unchanged."""
-        return {name: getattr(self, name) for name in self._structure} | {
-            "the dtype of X": rows.dtype.name,
-            "the number of outputs": rows.n_outputs,
-            "the number of dimensions of y": rows.y_ndim,
-        }
-
     def _attributes(self, outcome: Outcome, rows: Rows) -> dict[str, Any]:
         """The fitted attributes."""
         state = outcome.state
         return {
-            **self._published(outcome.layers, rows.y_ndim, rows.stored),
+            **self._published(outcome, rows),
             "loss_curve_": state["loss_curve"],
             "validation_loss_curve_": state["validation_loss_curve"],
             "n_iter_": len(state["loss_curve"]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
 
@@ -12,9 +11,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skrelu._arrays import Array, ArrayModule
 from skrelu._engines.recipe import Recipe
 from skrelu._estimator import GradientRegressor
-from skrelu._models.base import Layers
 from skrelu._models.linear import LinearModel
 from skrelu._rows.rows import Rows
+from skrelu._training.run import Outcome
 
 
 class LinearGDRegressor(GradientRegressor):
@@ -136,7 +135,6 @@ class LinearGDRegressor(GradientRegressor):
         "precompute": ["boolean", StrOptions({"auto"})],
         "init": [StrOptions({"zeros", "uniform", "standard_normal"})],
     }
-    _structure = ("fit_intercept", "standardize")
     _coefficients = "coef_"
 
     coef_: Array
@@ -187,16 +185,19 @@ class LinearGDRegressor(GradientRegressor):
             verbose=int(self.verbose),
         )
 
-    def _model(self, rows: Rows) -> LinearModel:
+    def _structure(self, rows: Rows, earlier: dict[str, Any] | None) -> dict[str, Any]:
+        return {"fit_intercept": self.fit_intercept, "standardize": self.standardize}
+
+    def _model(self, rows: Rows, structure: dict[str, Any]) -> LinearModel:
         shape = rows.n_features, rows.n_outputs
         return LinearModel(rows.am, *shape, bool(self.fit_intercept), rows.training_X.dtype, self.init)
 
-    def _published(self, layers: Layers, y_ndim: int, store: Callable[[np.ndarray], Array]) -> dict[str, Any]:
-        ((W, b),) = layers
-        intercept = store(b)
-        if y_ndim == 1:
-            return {"coef_": store(W[:, 0]), "intercept_": float(b[0])}
-        return {"coef_": store(W.T), "intercept_": intercept}
+    def _published(self, outcome: Outcome, rows: Rows) -> dict[str, Any]:
+        ((W, b),) = outcome.layers
+        intercept = rows.stored(b)
+        if rows.y_ndim == 1:
+            return {"coef_": rows.stored(W[:, 0]), "intercept_": float(b[0])}
+        return {"coef_": rows.stored(W.T), "intercept_": intercept}
 
     def _predict(self, am: ArrayModule, X: Array) -> Array:
         W = am.reshape(self.coef_, (self.n_outputs_, -1)).T

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal
 
@@ -12,9 +12,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skrelu._arrays import Array, ArrayModule
 from skrelu._engines.recipe import Recipe
 from skrelu._estimator import GradientRegressor
-from skrelu._models.base import Layers
 from skrelu._models.network import TwoLayerNetwork
 from skrelu._rows.rows import Rows
+from skrelu._training.run import Outcome
 
 
 class TwoLayerReLURegressor(GradientRegressor):
@@ -32,8 +32,13 @@ class TwoLayerReLURegressor(GradientRegressor):
 
     Parameters
     ----------
-    hidden_layer_size : int, default=100
-        Number h of hidden units, at least 1.
+    hidden_layer_size : int, default=200
+        Number h of hidden units, of all members together; at least 1.
+    n_members : int or "auto", default="auto"
+        Number M of networks of h / M units that are trained side by side on the same rows, each with its own loss and
+        its own initial weights. They are published as their average, which is one network of h units. A divisor of
+        `hidden_layer_size`. "auto" is 1 for gd. For adam it is 8 for fewer than 5000 rows and 4 otherwise, or the
+        greatest common divisor of that and `hidden_layer_size`.
     solver : {"adam", "gd"}, default="adam"
         "adam" trains on minibatches of `batch_size` rows; "gd" is gradient descent on all rows in each iteration, with
         a constant learning rate.
@@ -62,6 +67,9 @@ class TwoLayerReLURegressor(GradientRegressor):
         Whether to center X and y by their weighted mean and scale them by their weighted standard deviation for
         training (without intercepts: scale by the root mean square, without centering). The scaling is folded into the
         coefficients, so they apply to the raw X.
+    scaling_layer : bool or "auto", default="auto"
+        Whether to learn a factor for each standardized feature, shared by the members. The factors start at 1, are
+        trained like the weights, without penalty, and are folded into W1. "auto" does so for adam with `standardize`.
     reduction : {"mean", "sum"}, default="mean"
         "mean": half the mean squared error; "sum": the sum of squared errors.
     tol : float, default=None
@@ -166,6 +174,8 @@ class TwoLayerReLURegressor(GradientRegressor):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **GradientRegressor._parameter_constraints,
         "hidden_layer_size": [Interval(Integral, 1, None, closed="left")],
+        "n_members": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "scaling_layer": ["boolean", StrOptions({"auto"})],
         "solver": [StrOptions({"adam", "gd"})],
         "learning_rate_schedule": [StrOptions({"cosine", "constant"})],
         "momentum": [Interval(Real, 0, 1, closed="left")],
@@ -178,7 +188,6 @@ class TwoLayerReLURegressor(GradientRegressor):
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     }
-    _structure = ("hidden_layer_size", "fit_intercept", "standardize")
     _coefficients = "_W1"
 
     coefs_: list[Array]
@@ -186,8 +195,9 @@ class TwoLayerReLURegressor(GradientRegressor):
 
     def __init__(
         self,
-        hidden_layer_size: int = 100,
+        hidden_layer_size: int = 200,
         *,
+        n_members: int | Literal["auto"] = "auto",
         solver: Literal["adam", "gd"] = "adam",
         learning_rate: float | Literal["auto"] = "auto",
         learning_rate_schedule: Literal["cosine", "constant"] = "cosine",
@@ -198,6 +208,7 @@ class TwoLayerReLURegressor(GradientRegressor):
         fit_intercept: bool = True,
         init: Literal["he_normal", "standard_normal"] = "he_normal",
         standardize: bool = True,
+        scaling_layer: bool | Literal["auto"] = "auto",
         reduction: Literal["mean", "sum"] = "mean",
         tol: float | None = None,
         n_iter_no_change: int = 10,
@@ -210,6 +221,7 @@ class TwoLayerReLURegressor(GradientRegressor):
         verbose: int = 0,
     ) -> None:
         self.hidden_layer_size = hidden_layer_size
+        self.n_members = n_members
         self.solver = solver
         self.learning_rate = learning_rate
         self.learning_rate_schedule = learning_rate_schedule
@@ -220,6 +232,7 @@ class TwoLayerReLURegressor(GradientRegressor):
         self.fit_intercept = fit_intercept
         self.init = init
         self.standardize = standardize
+        self.scaling_layer = scaling_layer
         self.reduction = reduction
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
@@ -251,14 +264,61 @@ class TwoLayerReLURegressor(GradientRegressor):
             verbose=int(self.verbose),
         )
 
-    def _model(self, rows: Rows) -> TwoLayerNetwork:
-        shape = rows.n_features, int(self.hidden_layer_size), rows.n_outputs
-        return TwoLayerNetwork(rows.am, *shape, bool(self.fit_intercept), rows.training_X.dtype, self.init)
-
-    def _published(self, layers: Layers, y_ndim: int, store: Callable[[np.ndarray], Array]) -> dict[str, Any]:
+    def _structure(self, rows: Rows, earlier: dict[str, Any] | None) -> dict[str, Any]:
         return {
-            "coefs_": [store(W) for W, _ in layers],
-            "intercepts_": [store(b) for _, b in layers],
+            "hidden_layer_size": self.hidden_layer_size,
+            "n_members": self._members(rows, earlier),
+            "fit_intercept": self.fit_intercept,
+            "standardize": self.standardize,
+        }
+
+    def _members(self, rows: Rows, earlier: dict[str, Any] | None) -> int:
+        """`n_members` as a number."""
+        h = int(self.hidden_layer_size)
+        if self.n_members != "auto":
+            if h % self.n_members:
+                raise ValueError(
+                    f"n_members={self.n_members} does not divide hidden_layer_size={h}: the members have equal width. "
+                    f"Choose a divisor of {h}, or n_members='auto'."
+                )
+            return int(self.n_members)
+        if earlier is not None:
+            return earlier["n_members"]
+        if self.solver == "gd":
+            return 1
+        return math.gcd(8 if rows.n_samples < 5000 else 4, h)
+
+    def _model(self, rows: Rows, structure: dict[str, Any]) -> TwoLayerNetwork:
+        return TwoLayerNetwork(
+            rows.am,
+            rows.n_features,
+            int(self.hidden_layer_size),
+            rows.n_outputs,
+            bool(self.fit_intercept),
+            rows.training_X.dtype,
+            self.init,
+            structure["n_members"],
+            self._has_scaling_layer,
+        )
+
+    @property
+    def _has_scaling_layer(self) -> bool:
+        possible = self.solver == "adam" and bool(self.standardize)
+        if self.scaling_layer == "auto":
+            return possible
+        if self.scaling_layer and not possible:
+            raise ValueError(
+                f"scaling_layer=True needs solver='adam' and standardize=True; got solver={self.solver!r} and "
+                f"standardize={self.standardize!r}. Use scaling_layer='auto'."
+            )
+        return bool(self.scaling_layer)
+
+    def _published(self, outcome: Outcome, rows: Rows) -> dict[str, Any]:
+        assert outcome.member_intercepts is not None
+        return {
+            "coefs_": [rows.stored(W) for W, _ in outcome.layers],
+            "intercepts_": [rows.stored(b) for _, b in outcome.layers],
+            "_member_intercepts": rows.rounded(outcome.member_intercepts),
         }
 
     def _predict(self, am: ArrayModule, X: Array) -> Array:

@@ -109,6 +109,30 @@ class ArrayModule(Protocol):
         """out = (E W^T) * mask."""
         ...
 
+    def multiply_blocks(self, A: Array, D: Array, out: Array) -> None:
+        """out = A * D, where D (r, M) has one column for each of M equal blocks of columns of A."""
+        ...
+
+    def place_blocks(self, W: Array, out: Array) -> None:
+        """Diagonal blocks of `out` (K, M m) = the M blocks of rows of W (K, m); the rest of `out` stays."""
+        ...
+
+    def take_blocks(self, A: Array, out: Array) -> None:
+        """The M blocks of rows of `out` (K, m) = the diagonal blocks of A (K, M m)."""
+        ...
+
+    def dot_columns(self, A: Array, B: Array, out: Array) -> None:
+        """out_j = sum over i of A_ij B_ij."""
+        ...
+
+    def dot_rows(self, A: Array, B: Array, factor: float, out: Array) -> None:
+        """out_i = factor * sum over j of A_ij B_ij."""
+        ...
+
+    def flush(self, a: Array, threshold: float, stage: Array) -> None:
+        """Set the numbers of `a` that are smaller than `threshold` to 0, in place; `stage` is scratch space like a."""
+        ...
+
     def weigh(self, E: Array, weight: Array | None, factor: float, out: Array) -> None:
         """out = factor * weight * E, with one weight per row; None stands for ones."""
         ...
@@ -117,8 +141,13 @@ class ArrayModule(Protocol):
         """The scalar factor * sum of A * B, summed in the dtype `accumulator`; `stage` is scratch space of it."""
         ...
 
-    def squared_loss(self, F: Array, y: Array, weight: Array | None, factor: float, stage: Array, out: Array) -> Scalar:
-        """F = F - y, in place; out = factor * weight * F; returns the scalar <F, out> / 2, summed as by `dot`."""
+    def squared_loss(
+        self, F: Array, y: Array, weight: Array | None, factor: float, share: float, stage: Array, out: Array
+    ) -> Scalar:
+        """F = F - y, in place; out = factor * weight * F; returns the scalar share * <F, out>, summed as by `dot`.
+
+        F may have several blocks of columns, each with as many as y.
+        """
         ...
 
     def descend(self, theta: Array, g: Array, velocity: Array | None, rate: float, momentum: float) -> None:

@@ -140,12 +140,14 @@ class CupyArrayModule(NumpyArrayModule):
         self._run("dot", A.dtype, sums.size * THREADS, *_contiguous(A, B), float(factor), sums, A.size)
         return self._total(sums)
 
-    def squared_loss(self, F: Array, y: Array, weight: Array | None, factor: float, stage: Array, out: Array) -> Scalar:
+    def squared_loss(
+        self, F: Array, y: Array, weight: Array | None, factor: float, share: float, stage: Array, out: Array
+    ) -> Scalar:
         sums = self._sums(F.size)
         weighing = (F, 0, 0) if weight is None else (weight, weight.strides[0] // weight.itemsize, 1)
         self._run(
             *("squared_loss", F.dtype, sums.size * THREADS),
-            *(*_contiguous(F), y, y.strides[0] // y.itemsize, *weighing, float(factor)),
+            *(*_contiguous(F), y, y.strides[0] // y.itemsize, y.shape[1], *weighing, float(factor), float(share)),
             *(*_contiguous(out), sums, *F.shape),
         )
         return self._total(sums)
@@ -156,6 +158,29 @@ class CupyArrayModule(NumpyArrayModule):
             return
         self.xp.matmul(E, W.T, out=out)
         self.xp.multiply(out, mask, out=out)
+
+    def multiply_blocks(self, A: Array, D: Array, out: Array) -> None:
+        self._run("multiply_blocks", A.dtype, A.size, *_contiguous(A, D, out), *A.shape, D.shape[1])
+
+    def place_blocks(self, W: Array, out: Array) -> None:
+        n_blocks = out.shape[1] // W.shape[1]
+        sizes = *W.shape, W.shape[0] // n_blocks, out.shape[1]
+        self._run("place_blocks", W.dtype, W.size, *_contiguous(W, out), *sizes)
+
+    def take_blocks(self, A: Array, out: Array) -> None:
+        n_blocks = A.shape[1] // out.shape[1]
+        sizes = *out.shape, out.shape[0] // n_blocks, A.shape[1]
+        self._run("take_blocks", A.dtype, out.size, *_contiguous(A, out), *sizes)
+
+    def dot_columns(self, A: Array, B: Array, out: Array) -> None:
+        self._run("dot_columns", A.dtype, A.shape[1], *_contiguous(A, B, out), *A.shape)
+
+    def dot_rows(self, A: Array, B: Array, factor: float, out: Array) -> None:
+        A, B, out = _contiguous(A, B, out)
+        self._run("dot_rows", A.dtype, A.shape[0], A, B, float(factor), out, *A.shape)
+
+    def flush(self, a: Array, threshold: float, stage: Array) -> None:
+        self._run("flush", a.dtype, a.size, *_contiguous(a), float(threshold), a.size)
 
     def add_scaled(self, x: Array, factor: Scalar, stage: Array, out: Array) -> None:
         by, scale = (1.0, factor) if isinstance(factor, self.xp.ndarray) else (float(factor), self._one)

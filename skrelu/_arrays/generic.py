@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -101,6 +101,27 @@ class GenericArrayModule:
     def mask_backward(self, E: Array, W: Array, mask: Array, out: Array) -> None:
         out[...] = self.xp.matmul(E, self.xp.matrix_transpose(W)) * mask
 
+    def multiply_blocks(self, A: Array, D: Array, out: Array) -> None:
+        blocks = self.xp.reshape(A, (*D.shape, -1)) * D[:, :, None]
+        out[...] = self.xp.reshape(blocks, A.shape)
+
+    def place_blocks(self, W: Array, out: Array) -> None:
+        for rows, columns in _diagonal_blocks(W, out):
+            out[rows, columns] = W[rows, :]
+
+    def take_blocks(self, A: Array, out: Array) -> None:
+        for rows, columns in _diagonal_blocks(out, A):
+            out[rows, :] = A[rows, columns]
+
+    def dot_columns(self, A: Array, B: Array, out: Array) -> None:
+        out[...] = self.xp.sum(A * B, axis=0)
+
+    def dot_rows(self, A: Array, B: Array, factor: float, out: Array) -> None:
+        out[...] = factor * self.xp.sum(A * B, axis=1)
+
+    def flush(self, a: Array, threshold: float, stage: Array) -> None:
+        a[...] = a * self.xp.astype(self.xp.abs(a) >= threshold, a.dtype)
+
     def weigh(self, E: Array, weight: Array | None, factor: float, out: Array) -> None:
         out[...] = (E if weight is None else weight * E) * factor
 
@@ -108,10 +129,13 @@ class GenericArrayModule:
         product = self.xp.astype(A, self.accumulator) * self.xp.astype(B, self.accumulator)
         return factor * float(self.xp.sum(product))
 
-    def squared_loss(self, F: Array, y: Array, weight: Array | None, factor: float, stage: Array, out: Array) -> Scalar:
-        self.subtract(F, y, out=F)
+    def squared_loss(
+        self, F: Array, y: Array, weight: Array | None, factor: float, share: float, stage: Array, out: Array
+    ) -> Scalar:
+        n_blocks = F.shape[1] // y.shape[1]
+        self.subtract(F, y if n_blocks == 1 else self.xp.concat([y] * n_blocks, axis=1), out=F)
         self.weigh(F, weight, factor, out=out)
-        return self.dot(F, out, 0.5, stage=stage)
+        return self.dot(F, out, share, stage=stage)
 
     def descend(self, theta: Array, g: Array, velocity: Array | None, rate: float, momentum: float) -> None:
         if velocity is not None:
@@ -143,3 +167,11 @@ class GenericArrayModule:
 
     def is_finite(self, a: Array) -> bool:
         return bool(self.xp.all(self.xp.isfinite(a)))
+
+
+def _diagonal_blocks(W: Array, A: Array) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of the diagonal blocks of A (K, M m), each of which has the m columns of W (K, m)."""
+    m = W.shape[1]
+    M = A.shape[1] // m
+    h = W.shape[0] // M
+    return ((slice(k * h, (k + 1) * h), slice(k * m, (k + 1) * m)) for k in range(M))

@@ -40,20 +40,20 @@ extern "C" __global__ void relu(const T* Z, T* mask, T* out, long long n) {
 }
 
 extern "C" __global__ void squared_loss(
-    T* F, const T* y, long long y_step, const T* weight, long long weight_step, long long has_weight, double factor,
-    T* out, double* sums, long long n_rows, long long n_columns
+    T* F, const T* y, long long y_step, long long y_columns, const T* weight, long long weight_step,
+    long long has_weight, double factor, double share, T* out, double* sums, long long n_rows, long long n_columns
 ) {
     double sum = 0.0;
     EACH(i, n_rows * n_columns) {
         long long row = i / n_columns;
-        T e = F[i] - y[row * y_step + i % n_columns];
+        T e = F[i] - y[row * y_step + i % n_columns % y_columns];
         T d = has_weight ? e * weight[row * weight_step] : e;
         d *= (T)factor;
         F[i] = e;
         out[i] = d;
         sum += (double)e * (double)d;
     }
-    reduce_block(sum * 0.5, sums + blockIdx.x);
+    reduce_block(sum * share, sums + blockIdx.x);
 }
 
 extern "C" __global__ void dot(const T* A, const T* B, double factor, double* sums, long long n) {
@@ -72,6 +72,59 @@ extern "C" __global__ void mask_backward(
     const T* E, const T* W, const T* mask, T* out, long long n_rows, long long n_columns
 ) {
     EACH(i, n_rows * n_columns) out[i] = E[i / n_columns] * W[i % n_columns] * mask[i];
+}
+
+extern "C" __global__ void multiply_blocks(
+    const T* A, const T* D, T* out, long long n_rows, long long n_columns, long long n_blocks
+) {
+    EACH(i, n_rows * n_columns) {
+        long long row = i / n_columns, block = i % n_columns / (n_columns / n_blocks);
+        out[i] = A[i] * D[row * n_blocks + block];
+    }
+}
+
+// The diagonal blocks of A (K, M m) are the blocks of rows of W (K, m), each of `block_rows` rows.
+extern "C" __global__ void place_blocks(
+    const T* W, T* A, long long n_rows, long long n_columns, long long block_rows, long long A_columns
+) {
+    EACH(i, n_rows * n_columns) {
+        long long row = i / n_columns, column = i % n_columns;
+        A[row * A_columns + row / block_rows * n_columns + column] = W[i];
+    }
+}
+
+extern "C" __global__ void take_blocks(
+    const T* A, T* W, long long n_rows, long long n_columns, long long block_rows, long long A_columns
+) {
+    EACH(i, n_rows * n_columns) {
+        long long row = i / n_columns, column = i % n_columns;
+        W[i] = A[row * A_columns + row / block_rows * n_columns + column];
+    }
+}
+
+extern "C" __global__ void dot_columns(const T* A, const T* B, T* out, long long n_rows, long long n_columns) {
+    EACH(column, n_columns) {
+        T sum = (T)0;
+        for (long long i = column; i < n_rows * n_columns; i += n_columns) sum += A[i] * B[i];
+        out[column] = sum;
+    }
+}
+
+extern "C" __global__ void dot_rows(
+    const T* A, const T* B, double factor, T* out, long long n_rows, long long n_columns
+) {
+    EACH(row, n_rows) {
+        T sum = (T)0;
+        for (long long i = row * n_columns; i < (row + 1) * n_columns; i++) sum += A[i] * B[i];
+        out[row] = sum * (T)factor;
+    }
+}
+
+extern "C" __global__ void flush(T* a, double threshold, long long n) {
+    EACH(i, n) {
+        T size = a[i] < (T)0 ? -a[i] : a[i];
+        if (size < (T)threshold) a[i] = (T)0;
+    }
 }
 
 extern "C" __global__ void add_scaled(const T* x, double factor, const double* scale, T* out, long long n) {

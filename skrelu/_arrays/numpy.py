@@ -99,6 +99,36 @@ class NumpyArrayModule:
         self.xp.greater(Z, 0, mask)
         self.xp.multiply(Z, mask, out)
 
+    def multiply_blocks(self, A: Array, D: Array, out: Array) -> None:
+        shape = (*D.shape, A.shape[1] // D.shape[1])
+        self.xp.multiply(A.reshape(shape), D[:, :, None], out.reshape(shape))
+
+    def place_blocks(self, W: Array, out: Array) -> None:
+        m = W.shape[1]
+        M = out.shape[1] // m
+        h = W.shape[0] // M
+        for k in range(M):
+            out[k * h : (k + 1) * h, k * m : (k + 1) * m] = W[k * h : (k + 1) * h]
+
+    def take_blocks(self, A: Array, out: Array) -> None:
+        m = out.shape[1]
+        M = A.shape[1] // m
+        h = out.shape[0] // M
+        for k in range(M):
+            out[k * h : (k + 1) * h] = A[k * h : (k + 1) * h, k * m : (k + 1) * m]
+
+    def dot_columns(self, A: Array, B: Array, out: Array) -> None:
+        self.xp.einsum("ij,ij->j", A, B, out=out)
+
+    def dot_rows(self, A: Array, B: Array, factor: float, out: Array) -> None:
+        self.xp.einsum("ij,ij->i", A, B, out=out)
+        self.xp.multiply(out, factor, out=out)
+
+    def flush(self, a: Array, threshold: float, stage: Array) -> None:
+        self.xp.abs(a, out=stage)
+        self.xp.greater_equal(stage, threshold, out=stage)
+        self.xp.multiply(a, stage, out=a)
+
     def weigh(self, E: Array, weight: Array | None, factor: float, out: Array) -> None:
         if weight is None:
             self.xp.multiply(E, factor, out)
@@ -112,10 +142,16 @@ class NumpyArrayModule:
         self.xp.multiply(A, B, out=stage, dtype=np.float64)
         return factor * float(self.xp.add.reduce(stage, axis=None))
 
-    def squared_loss(self, F: Array, y: Array, weight: Array | None, factor: float, stage: Array, out: Array) -> Scalar:
-        self.xp.subtract(F, y, F)
+    def squared_loss(
+        self, F: Array, y: Array, weight: Array | None, factor: float, share: float, stage: Array, out: Array
+    ) -> Scalar:
+        if y.shape[1] == 1 or y.shape[1] == F.shape[1]:
+            self.xp.subtract(F, y, F)
+        else:
+            blocks = F.reshape(F.shape[0], -1, y.shape[1])
+            self.xp.subtract(blocks, y[:, None, :], out=blocks)
         self.weigh(F, weight, factor, out)
-        return self.dot(F, out, 0.5, stage)
+        return self.dot(F, out, share, stage)
 
     def mask_backward(self, E: Array, W: Array, mask: Array, out: Array) -> None:
         if W.shape[1] == 1:  # matmul with inner dimension 1 is three times slower than the broadcast product

@@ -163,13 +163,13 @@ class Engine(ABC):
         return self._best
 
     def evaluator(self, batches: Batches) -> Callable[[], float]:
-        """A function that returns the loss of the current iterate on other rows."""
-        model = self.model.twin()
-        model.allocate(batches.rows)
+        """A function that returns the loss of the current iterate, of the average of members, on other rows."""
+        plain = self.model.plain()
+        plain.allocate(batches.rows)
 
         def evaluate() -> float:
-            model.theta[...] = self.model.theta
-            return loss_on(model, batches)
+            self.model.average(plain)
+            return loss_on(plain, batches)
 
         return evaluate
 
@@ -248,8 +248,8 @@ def optimizer_state(am: ArrayModule, recipe: Recipe, optimizer: Optimizer) -> En
 
 
 def restore_optimizer(am: ArrayModule, optimizer: Optimizer, state: EngineState) -> None:
-    """Set the moments to those of `state`; without them, as after a run without momentum, they stay zero."""
-    if len(state["moments"]) != len(optimizer.moments):
+    """Set the moments to those of `state`; without moments of their shape there, they stay zero."""
+    if [a.shape for a in state["moments"]] != [a.shape for a in optimizer.moments]:
         return
     optimizer.step_count = state["step_count"]
     for moment, stored in zip(optimizer.moments, state["moments"], strict=True):

@@ -56,5 +56,19 @@ class Recipe:
             return self.max_iter
         if self.solver == "gd":
             return 500
-        n_steps = min(max(150 * n_samples / self.batch_size, 1500), 12000)
-        return math.ceil(n_steps / batches_per_pass)
+        return math.ceil(self._automatic_steps(n_samples) / batches_per_pass)
+
+    def _automatic_steps(self, n_samples: int) -> float:
+        """Steps of adam if `max_iter` is None."""
+        return min(max(150 * n_samples / self.batch_size, 1500), 12000)
+
+    def penalty_delay(self, n_samples: int, batches_per_pass: int) -> int:
+        """Steps without the automatic penalty: 40 % of those of the schedule.
+
+        A constant rate has no schedule, and its runs can be resumed: 40 % of the automatic number of steps, counted
+        over all calls.
+        """
+        n_steps = self._automatic_steps(n_samples)
+        if self.has_schedule:
+            n_steps = self.n_iter(n_samples, batches_per_pass) * batches_per_pass
+        return int(0.4 * n_steps)

@@ -58,8 +58,8 @@ class SampleSpace(Engine):
 
     @staticmethod
     def _iteration_flops(model: TwoLayerNetwork, n: int) -> int:
-        """G dZ takes 2 n^2 h; H W2, D W2^T and H^T D take 6 n h m."""
-        return n * model.n_hidden * (2 * n + 6 * model.n_outputs)
+        """G dZ takes 2 n^2 h; H W2, D W2^T and H^T D take 6 n h M m."""
+        return n * model.n_hidden * (2 * n + 6 * model.n_predictions)
 
     @classmethod
     def batch_rows(cls, model: Model, n_samples: int, recipe: Recipe) -> int:
@@ -67,7 +67,7 @@ class SampleSpace(Engine):
 
     def work(self, n_iter: int) -> Work:
         model, n = self.model, self.batches.n_samples
-        largest = 2 * n * model.n_hidden * max(n, model.n_outputs)
+        largest = 2 * n * model.n_hidden * max(n, model.n_predictions)
         return Work(largest, self._iteration_flops(model, n) * n_iter)
 
     def _prepare(self) -> None:
@@ -202,7 +202,7 @@ class SampleSpace(Engine):
         X' W1 = a X' W1_0 + k X' U_0 + (X' X^T) A, whose products with X' are computed once.
         """
         am, inputs = self._am, slice(0, self._X.shape[1] - self._tracks_intercept)
-        model = self.model.twin()
+        model = self.model.plain()
         model.allocate(batches.rows)
 
         def product(A: Array, B: Array) -> Array:
@@ -220,7 +220,7 @@ class SampleSpace(Engine):
         Z_buffer, stage_buffer = (am.empty((batches.rows, model.n_hidden), model.theta.dtype) for _ in range(2))
 
         def evaluate() -> float:
-            model.theta[model.outer] = self.model.theta[model.outer]
+            self.model.average_outer(model)
             total = am.scalar(0.0)
             for K, Z_starts, batch in parts:
                 n_rows = batch.y.shape[0]
@@ -261,7 +261,8 @@ class SampleSpace(Engine):
         """
         if self._lambda:
             return super().curvature(rtol)
-        am, model, (n, m) = self._am, self.model, self._batch.y.shape
+        am, model, n = self._am, self.model, self.batches.n_samples
+        m = model.n_predictions
         root = None if self._batch.s is None else self._batch.s**0.5
         D, JJv = am.empty((n, m), model.theta.dtype), am.empty((n, m), model.theta.dtype)
         am.matmul(self._X, model.W1, out=self._stage)

@@ -23,6 +23,7 @@ views of these. The penalized weights are contiguous, in the slice `weights`; th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -32,6 +33,8 @@ from skrelu._models.standardize import Scaling, blocks_of
 
 # Weights (inputs, outputs) and intercepts (outputs,) of each layer, in the units of the raw X and y.
 Layers = list[tuple[Array, Array]]
+# Returns as many random standardized rows of X as it is asked for.
+DrawRows = Callable[[int], np.ndarray]
 
 _PREDICT_BLOCK = 2**17  # numbers in the buffers of a block of rows: they stay in a processor's cache
 
@@ -61,6 +64,8 @@ class Model(ABC):
     """
 
     weights: slice
+    has_hidden_layer = False
+    n_members = 1  # models of the same shape that are trained side by side and published as their average
     # The stopping residual of the iteration that finds L; the relative error of L is about its square.
     curvature_rtol: ClassVar[float]
 
@@ -72,6 +77,7 @@ class Model(ABC):
         self, am: ArrayModule, n_features: int, n_outputs: int, fit_intercept: bool, n_parameters: int, dtype: DType
     ) -> None:
         self.am, self.n_features, self.n_outputs, self.fit_intercept = am, n_features, n_outputs, fit_intercept
+        self.n_predictions = self.n_members * n_outputs
         self.n_inputs = n_features + fit_intercept
         self.theta = am.zeros((n_parameters,), dtype)
         self.gradient = am.zeros((n_parameters,), dtype)
@@ -81,8 +87,12 @@ class Model(ABC):
     # Each model says these.
 
     @abstractmethod
-    def twin(self) -> Self:
-        """A model of the same shape, with parameters and buffers of its own."""
+    def plain(self) -> Self:
+        """A model of the published form, without members, with parameters and buffers of its own."""
+
+    def average(self, plain: Self) -> None:
+        """Set the parameters of `plain` to the average of the members."""
+        plain.theta[...] = self.theta
 
     @abstractmethod
     def draw(self, rng: np.random.RandomState) -> list[np.ndarray]:
@@ -91,6 +101,14 @@ class Model(ABC):
     def draw_seed(self, rng: np.random.RandomState) -> int:
         """Seed of the order of the rows; a model that is never trained on minibatches draws none."""
         return 0
+
+    @abstractmethod
+    def silence(self, parameters: list[np.ndarray], x: Scaling, y: Scaling) -> None:
+        """Set the weights of constant columns to 0, in place.
+
+        They stay 0: a constant feature has no effect, and a constant output is predicted as its mean. If no feature
+        varies, its weights stay for a later call on other rows.
+        """
 
     @abstractmethod
     def views(self, flat: Array) -> tuple[Array, ...]:
@@ -111,6 +129,10 @@ class Model(ABC):
     @abstractmethod
     def fold(self, parameters: list[np.ndarray], x: Scaling, y: Scaling) -> Layers:
         """The layers of the same function of the raw X and y."""
+
+    def member_intercepts(self, parameters: list[np.ndarray], y: Scaling) -> np.ndarray | None:
+        """The intercepts (n_members, n_outputs) of the members' last layers for the raw y; the average loses them."""
+        return None
 
     @staticmethod
     @abstractmethod
@@ -139,6 +161,10 @@ class Model(ABC):
 
     # What follows from these.
 
+    def spread(self, parameters: list[np.ndarray], draw_rows: DrawRows, rng: np.random.Generator) -> None:
+        """Adapt initial parameters to the rows, in place; `draw_rows` returns random standardized rows of X."""
+        return
+
     def load(self, parameters: list[np.ndarray]) -> None:
         """Set theta to parameters shaped as `views`."""
         for view, value in zip(self.views(self.theta), parameters, strict=True):
@@ -148,25 +174,13 @@ class Model(ABC):
         """The parameter matrices of a flat vector, for reading only."""
         return [self.am.to_numpy(view) for view in self.views(flat)]
 
-    def silence(self, parameters: list[np.ndarray], x: Scaling, y: Scaling) -> None:
-        """Set the weights of constant columns to 0, in place.
-
-        They stay 0: a constant feature has no effect, and a constant output is predicted as its mean. If no feature
-        varies, the weights stay for a later call on other rows.
-        """
-        if not x.constant.all():
-            parameters[0][: self.n_features][x.constant] = 0.0
-        for a in parameters[1:] or parameters:
-            if a.size:
-                a[..., y.constant] = 0.0
-
     def allocate(self, n_rows: int) -> None:
         """Make the buffers, for batches of up to `n_rows` rows."""
         self._capacity = self._n_rows = 0  # an interruption leaves some buffers unmade; the next call makes them all
-        shapes = self._per_row(n_rows) | {"_F": self.n_outputs, "_D": self.n_outputs}
+        shapes = self._per_row(n_rows) | {"_F": self.n_predictions, "_D": self.n_predictions}
         dtype = self.theta.dtype
         self._buffers = {name: self.am.empty((n_rows, columns), dtype) for name, columns in shapes.items()}
-        self._buffers["_stage"] = self.am.empty((n_rows, self.n_outputs), self.am.accumulator)
+        self._buffers["_stage"] = self.am.empty((n_rows, self.n_predictions), self.am.accumulator)
         self._capacity = n_rows
 
     def _use_rows(self, r: int) -> None:
@@ -181,8 +195,12 @@ class Model(ABC):
         self._n_rows = r
 
     def loss(self, F: Array, batch: Batch) -> tuple[Scalar, Array]:
-        """Loss of the predictions F and its gradient D = dL/dF; overwrites F."""
-        return self.am.squared_loss(F, batch.y, batch.s, batch.factor, stage=self._stage, out=self._D), self._D
+        """Loss of the predictions F and its gradient D = dL/dF; overwrites F.
+
+        With members, the loss is the mean of theirs, and D holds the gradient of each member's own loss.
+        """
+        share = 0.5 / self.n_members  # <E, D> / 2 is the sum of the members' losses
+        return self.am.squared_loss(F, batch.y, batch.s, batch.factor, share, self._stage, self._D), self._D
 
     def loss_and_gradient(self, batch: Batch) -> Scalar:
         """Loss of the batch at `theta`; writes its gradient to `gradient`."""

@@ -56,7 +56,7 @@ class LinearModel(Model):
         """Of W with b as its last row."""
         return self.n_inputs, self.n_outputs
 
-    def twin(self) -> Self:
+    def plain(self) -> Self:
         return type(self)(self.am, self.n_features, self.n_outputs, self.fit_intercept, self.theta.dtype, self._init)
 
     # ---- initial weights
@@ -69,6 +69,12 @@ class LinearModel(Model):
         if self._init == "uniform":
             return [np.concatenate([rng.uniform(-0.1, 0.1, size=shape) for shape in shapes])]
         return [np.concatenate([rng.standard_normal(shape) for shape in shapes])]
+
+    def silence(self, parameters: list[np.ndarray], x: Scaling, y: Scaling) -> None:
+        (W,) = parameters
+        if not x.constant.all():
+            W[: self.n_features][x.constant] = 0.0
+        W[:, y.constant] = 0.0
 
     def views(self, flat: Array) -> tuple[Array, ...]:
         """W, with b as its last row, as a view of a flat vector."""

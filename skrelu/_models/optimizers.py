@@ -41,6 +41,14 @@ class GradientDescent(Optimizer):
         self.step_count += 1
 
 
+# A penalty drives the weights of inactive units, and their moments, towards 0. Numbers below the normal range
+# (1e-38 in float32, 1e-308 in float64) slow arithmetic down by up to 100 times, so they become 0 before they get there.
+# A weight of 1e-12 is below rounding beside its neighbors in float32; its gradient, lambda times the weight, has a
+# square in the normal range. A moment v below 1e-24 does not change sqrt(v) + epsilon.
+_TINY = {"float32": (1e-12, 1e-18, 1e-24), "float64": (1e-100, 1e-110, 1e-220)}  # of theta, m and v
+_STEPS_BETWEEN_FLUSHES = 50
+
+
 class Adam(Optimizer):
     """Adam (Kingma and Ba, 2015), beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8::
 
@@ -56,6 +64,7 @@ class Adam(Optimizer):
 
     def __init__(self, am: ArrayModule, theta: Array) -> None:
         super().__init__(am, theta, n_moments=2)
+        self._tiny = _TINY[am.to_numpy(theta).dtype.name]
 
     def step(self, theta: Array, g: Array, rate: float) -> None:
         self.step_count += 1
@@ -64,3 +73,6 @@ class Adam(Optimizer):
         rate *= (1.0 - self.beta1) / (1.0 - self.beta1**t) / q
         m, v = self.moments
         self.am.adam(theta, g, m, v, self.beta1, self.beta2, rate, self.epsilon / q)
+        if t % _STEPS_BETWEEN_FLUSHES == 0:
+            for a, threshold in zip((theta, m, v), self._tiny, strict=True):
+                self.am.flush(a, threshold, stage=g)

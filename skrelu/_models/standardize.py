@@ -61,7 +61,7 @@ def row_blocks(A: Array, weights: np.ndarray | None, to_numpy: Callable[[Array],
     return blocks
 
 
-def measure(blocks: Blocks, *, center: bool, dtype: np.dtype) -> Scaling:
+def measure(blocks: Blocks, *, center: bool, dtype: np.dtype, two_values: bool = False) -> Scaling:
     """Weighted mean and standard deviation of each column (without `center`: zero and root mean square).
 
     There are two passes. The first finds the largest magnitude of each column. The second works on columns divided by
@@ -69,14 +69,21 @@ def measure(blocks: Blocks, *, center: bool, dtype: np.dtype) -> Scaling:
     block (Chan, Golub and LeVeque, 1983), so a constant column has its value as mean and deviation 0, exactly.
 
     A column that varies only by rounding has no scale; its magnitude takes the place (1 if the column is all zero).
+    With `two_values`, the scale of a column of exactly two values is their distance: a rare one would otherwise be many
+    standard deviations away.
     """
-    largest = np.maximum.reduce([np.maximum(block.max(axis=0), -block.min(axis=0)) for block, _ in blocks()])
+    ranges = [(block.min(axis=0), block.max(axis=0)) for block, _ in blocks()]
+    low, high = np.min([low for low, _ in ranges], axis=0), np.max([high for _, high in ranges], axis=0)
+    largest = np.maximum(high, -low)
     # A power of two divides without rounding; the smallest normal number keeps its inverse finite.
     _, exponent = np.frexp(np.where(largest > 0, np.maximum(largest, np.finfo(np.float64).tiny), 1.0))
     unit = np.ldexp(1.0, exponent - 1)
     mean, squares, total = np.zeros_like(unit), np.zeros_like(unit), 0.0
     first: np.ndarray | None = None
+    has_two = np.full_like(unit, two_values, dtype=bool)
     for block, weights in blocks():
+        if has_two.any():
+            has_two &= ((block == low) | (block == high)).all(axis=0)
         u = block / unit
         if first is None:
             first = u[0].copy() if center else np.zeros_like(u[0])
@@ -95,6 +102,7 @@ def measure(blocks: Blocks, *, center: bool, dtype: np.dtype) -> Scaling:
     deviation = np.sqrt(squares / total)
     constant = deviation <= (10 * np.finfo(dtype).eps if center else 0.0) * (largest / unit)
     scale = np.where(constant, np.where(largest > 0, largest, 1.0), deviation * unit)
+    scale = np.where(has_two & (high > low), np.minimum(high - low, np.finfo(dtype).max), scale)
     scale = np.maximum(scale, np.finfo(dtype).tiny)  # its inverse is finite
     shift = (mean + first) * unit
     return Scaling(_representable(shift, dtype), _representable(scale, dtype), constant)

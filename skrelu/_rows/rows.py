@@ -98,13 +98,22 @@ class Rows:
         weights = () if self._sample_weight is None else (self._sample_weight,)
         return fingerprint(np.ascontiguousarray(self.home.to_numpy(self.X)), self._y, *weights)
 
+    @property
+    def signature(self) -> str:
+        """A hash of up to 256 of the rows, spread evenly, and of their number: to recognize large data quickly."""
+        indices = np.linspace(0, self.X.shape[0] - 1, min(self.X.shape[0], 256)).astype(np.intp)
+        X = np.ascontiguousarray(self.home.to_numpy(self._taken(indices)))
+        weights = () if self._sample_weight is None else (self._sample_weight[indices],)
+        return fingerprint(X, self._y[indices], np.array(self.X.shape), *weights)
+
     def objective_constant(self, reduction: Literal["mean", "sum"]) -> float:
         """c in L = c / (2 n) sum_i s_i |f(x_i) - y_i|^2, with s_i divided by their mean."""
         return 1.0 if reduction == "mean" else 2.0 * self.total_weight
 
-    def measure(self, *, center: bool) -> tuple[Scaling, Scaling]:
-        """Scaling of X and of y."""
-        x = measure(row_blocks(self.X, self._weights, self.home.to_numpy), center=center, dtype=self.dtype)
+    def measure(self, *, center: bool, two_values: bool) -> tuple[Scaling, Scaling]:
+        """Scaling of X and of y; with `two_values`, columns of X with two values are scaled by their distance."""
+        blocks = row_blocks(self.X, self._weights, self.home.to_numpy)
+        x = measure(blocks, center=center, dtype=self.dtype, two_values=two_values)
         return x, self._measure_y(center=center)
 
     def _measure_y(self, *, center: bool) -> Scaling:
@@ -138,6 +147,12 @@ class Rows:
     def training_X(self) -> Array:
         """X in the library that trains."""
         return self.X if self.am is self.home else self.am.from_numpy(self.home.to_numpy(self.X), self.dtype)
+
+    def sample(self, n: int, rng: np.random.Generator, x: Scaling) -> np.ndarray:
+        """n random rows of X, drawn with replacement, in the standardized coordinates of `x`."""
+        indices = rng.integers(0, self.n_samples, n)
+        taken = self._taken(indices if self._index is None else self._index[indices])
+        return standardize(self.home.to_numpy(taken), x, np.dtype(np.float64))
 
     def predicts_finite(self, model: Model, layers: Layers) -> bool:
         """Whether the layers, rounded as they would be published, predict finite values for all rows."""

@@ -23,7 +23,7 @@ class BestIterate:
     curve : list of float
         The validation losses; grows.
     data : str
-        A hash of the validation rows and of the loss.
+        Names the validation rows, the loss and the parameters.
     earlier : BestState or None
         Of the run before; if its data differ, only losses of this run count.
     tol, patience, stops

@@ -19,7 +19,7 @@ from skrelu._training.blas_threads import blas_threads
 from skrelu._training.diagnosis import Diagnosis, predicts_finite, surely_finite
 from skrelu._training.early_stopping import BestIterate, Validation, filled, naming_the_validation_set
 from skrelu._training.loop import Status, Watcher, run_iterations
-from skrelu._training.state import AutoRate, TrainingState, copied, measured, scalings
+from skrelu._training.state import AutoRate, TrainingState, copied, counted, measured, scalings
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Outcome:
         Why it ended.
     layers : Layers
         The model of the raw X and y, as NumPy arrays.
+    member_intercepts : ndarray of shape (n_members, n_outputs) or None
+        The intercepts of the members' last layers.
     learning_rate, alpha : float
         As used.
     state : TrainingState
@@ -42,6 +44,7 @@ class Outcome:
 
     status: Status
     layers: Layers
+    member_intercepts: np.ndarray | None
     learning_rate: float
     alpha: float
     state: TrainingState
@@ -92,7 +95,7 @@ class Run:
             best = BestIterate(
                 engine,
                 curve,
-                f"{recipe.reduction} {held_out.fingerprint}",
+                f"{recipe.reduction} {held_out.fingerprint} {model.theta.shape[0]}",
                 self._state["best"],
                 tol=recipe.tol or 0.0,
                 patience=recipe.patience,
@@ -143,11 +146,13 @@ class Run:
             "validation_loss_curve": None if curve is None else filled(curve, len(self.loss_curve)),
         }
         strength = float(engine.penalty.strength)
+        published, (x, y) = model.parameters(theta), scalings(self._state)
         return Outcome(
             status=status,
-            layers=model.fold(model.parameters(theta), *scalings(self._state)),
+            layers=model.fold(published, x, y),
+            member_intercepts=model.member_intercepts(published, y),
             learning_rate=rate,
-            alpha=strength * self._rows.total_weight if alpha == "auto" else alpha,
+            alpha=strength * state["total_weight"] if alpha == "auto" else alpha,
             state=copied(state) if is_live else state,
             warnings=warnings or [],
         )
@@ -191,6 +196,7 @@ def train(
         rows, held_out = rows.hold_out(recipe.validation_fraction, state["seed"])
     if not state["x_scaling"]:
         state = measured(state, model, recipe, rows)
+    state = counted(state, recipe, rows)
     # 2. The engine, where the last run ended, and what looks at its iterations.
     run = Run(model, recipe, rows, held_out, state)
     watchers: list[Watcher] = [run.validation] if run.validation else []
@@ -246,8 +252,9 @@ def _resumed(kind: type[Engine], model: Model, recipe: Recipe, rows: Rows, state
     batches = rows.batches(x, y, ones=model.fit_intercept, rows=n_rows, c=c)
     fixed = None
     if recipe.alpha != "auto" or recipe.solver == "gd":  # "auto" is no penalty for gradient descent
-        fixed = 0.0 if recipe.alpha == "auto" else recipe.alpha / rows.total_weight
-    penalty = Penalty(model, fixed=fixed, c=c, total_weight=rows.total_weight)
+        fixed = 0.0 if recipe.alpha == "auto" else recipe.alpha / state["total_weight"]
+    delay = recipe.penalty_delay(rows.n_samples, batches.per_epoch)
+    penalty = Penalty(model, fixed=fixed, c=c, total_weight=state["total_weight"], delay=delay)
     model.load(state["parameters"])
     rate = learning_rate(recipe, state, c)
     engine = kind(model, batches, penalty, recipe, rate=rate, epoch=state["epoch"], seed=state["seed"])

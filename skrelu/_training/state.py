@@ -29,7 +29,7 @@ class AutoRate(TypedDict):
 class BestState(TypedDict):
     """The best iterate of early stopping."""
 
-    data: str  # a hash of the validation rows
+    data: str  # names the validation rows, the loss and the parameters
     start: int  # of the validation losses of these rows in the curve
     loss: float
     theta: np.ndarray | None
@@ -47,6 +47,8 @@ class TrainingState(TypedDict):
     engine: EngineState | None
     auto_rate: AutoRate | None
     best: BestState | None
+    total_weight: float  # of the rows that the penalty counts: of `fit`, and of all calls of `partial_fit`
+    last_rows: str  # a hash of the rows of the last run
     loss_curve: list[float]
     validation_loss_curve: list[float] | None
 
@@ -64,6 +66,8 @@ def first_state(model: Model, structure: dict[str, Any], rng: np.random.RandomSt
         "engine": None,
         "auto_rate": None,
         "best": None,
+        "total_weight": 0.0,
+        "last_rows": "",
         "loss_curve": [],
         "validation_loss_curve": None,
     }
@@ -71,13 +75,18 @@ def first_state(model: Model, structure: dict[str, Any], rng: np.random.RandomSt
 
 def measured(state: TrainingState, model: Model, recipe: Recipe, rows: Rows) -> TrainingState:
     """The first state with the scalings of the rows, and with weights of 0 for constant columns."""
-    x, y = rows.measure(center=model.fit_intercept) if recipe.standardize else rows.unscaled()
+    x, y = rows.unscaled()
+    if recipe.standardize:
+        x, y = rows.measure(center=model.fit_intercept, two_values=model.has_hidden_layer)
     if recipe.is_single_pass and x.constant.all():
         raise ValueError(
             "The first call of partial_fit takes the scale of X from its rows, and no feature varies in these "
             f"{rows.n_samples}. Pass more rows, or use standardize=False."
         )
     parameters = [a.copy() for a in state["parameters"]]
+    if recipe.solver == "adam":
+        rng = np.random.default_rng((state["seed"], 0, 2))  # another stream than those of the shuffles
+        model.spread(parameters, lambda n: rows.sample(n, rng, x), rng)
     model.silence(parameters, x, y)
     return {
         **state,
@@ -85,6 +94,18 @@ def measured(state: TrainingState, model: Model, recipe: Recipe, rows: Rows) -> 
         "y_scaling": [y.shift, y.scale, y.constant],
         "parameters": [a.astype(rows.dtype) for a in parameters],
     }
+
+
+def counted(state: TrainingState, recipe: Recipe, rows: Rows) -> TrainingState:
+    """The state with the rows of this run counted.
+
+    `partial_fit` adds its rows to those before, unless they are the same again: passes over the same rows are those of
+    one `fit`.
+    """
+    total, signature = rows.total_weight, rows.signature
+    if recipe.is_single_pass:
+        total = state["total_weight"] + (0.0 if signature == state["last_rows"] else total)
+    return {**state, "total_weight": total, "last_rows": signature}
 
 
 def scalings(state: TrainingState) -> tuple[Scaling, Scaling]:
