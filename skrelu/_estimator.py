@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Real
 from typing import Any, ClassVar, Self
@@ -214,6 +214,10 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         ValueError
             If a prediction is too large for that dtype; if the input is not valid.
         """
+        return self._evaluated(X, type(self)._predict)[0]
+
+    def _evaluated(self, X: Any, *functions: Callable[[Any, ArrayModule, Array], Array]) -> list[Array]:
+        """The functions of model, array module and checked X, each of which returns (n_samples, n_outputs) numbers."""
         model = self._shallow_copy()  # the model of this moment: another thread may fit meanwhile
         check_is_fitted(model)
         refuse_lazy(X=X)
@@ -222,10 +226,11 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
             X = validate_data(model, X, reset=False, dtype=dtypes_for(X, namespace_of(X)[2]))
             am = select(X)
             with am.session():
-                out = model._predict(am, X)
-                if not am.is_finite(out):
-                    raise ValueError(_beyond_the_range(am.to_numpy(X), am.to_numpy(out)))
-        return am.reshape(out, (X.shape[0],)) if model._y_ndim == 1 else out
+                results = [function(model, am, X) for function in functions]
+                for out in results:
+                    if not am.is_finite(out):
+                        raise ValueError(_beyond_the_range(am.to_numpy(X), am.to_numpy(out)))
+        return [am.reshape(out, (X.shape[0],)) for out in results] if model._y_ndim == 1 else results
 
     @property
     def best_loss_(self) -> float:
@@ -301,8 +306,11 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
 
     def _report(self, outcome: Outcome) -> None:
         """Tell the user what the outcome says, at the line that called `fit` or `partial_fit`."""
+        below = 4  # the caller's frame: below it are fit, scikit-learn's context around it, and this function
         for message in outcome.warnings:
-            warnings.warn(message, ConvergenceWarning, stacklevel=4)  # below: fit, and scikit-learn's context around it
+            warnings.warn(message, ConvergenceWarning, stacklevel=below)
+        for message in outcome.notes:
+            warnings.warn(message, UserWarning, stacklevel=below)
         if outcome.status == "interrupted":
             raise KeyboardInterrupt(
                 f"{type(self).__name__} was interrupted and keeps what was completed: it is fitted by n_iter_="

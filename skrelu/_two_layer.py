@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from skrelu._arrays import Array, ArrayModule
 from skrelu._engines.recipe import Recipe
@@ -320,6 +321,45 @@ class TwoLayerReLURegressor(GradientRegressor):
             "intercepts_": [rows.stored(b) for _, b in outcome.layers],
             "_member_intercepts": rows.rounded(outcome.member_intercepts),
         }
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Predict targets, a block of rows at a time.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs, from the array library and device of those given to `fit`.
+        return_std : bool, default=False
+            Whether to return the standard deviation of the members' predictions, too. It shows where the members
+            disagree, e.g. far from the training rows. It is not a prediction interval: it leaves out the noise of y.
+
+        Returns
+        -------
+        y : array of shape (n_samples,) or (n_samples, n_outputs)
+            Predictions with as many dimensions as the y of `fit`, in the wider dtype of X and the coefficients.
+        y_std : array of the shape of y
+            Standard deviation of the members' predictions, whose mean is y; only with `return_std`.
+
+        Raises
+        ------
+        ValueError
+            If a prediction is too large for that dtype; if the input is not valid; if `return_std` is asked of a
+            network with one member.
+        """
+        if not return_std:
+            return super().predict(X)
+        check_is_fitted(self)
+        if self._member_intercepts.shape[0] == 1:
+            raise ValueError(
+                "return_std=True needs at least two members, and this network was fitted with n_members=1. Fit with "
+                "n_members='auto' and solver='adam', or with a larger n_members."
+            )
+        return tuple(self._evaluated(X, type(self)._predict, type(self)._predict_std))
+
+    def _predict_std(self, am: ArrayModule, X: Array) -> Array:
+        layers = list(zip(self.coefs_, self.intercepts_, strict=True))
+        members = TwoLayerNetwork.predict_members(am, layers, self._member_intercepts, X)
+        return am.xp.std(members, axis=1)
 
     def _predict(self, am: ArrayModule, X: Array) -> Array:
         return TwoLayerNetwork.predict(am, list(zip(self.coefs_, self.intercepts_, strict=True)), X)

@@ -21,6 +21,8 @@ from skrelu._training.early_stopping import BestIterate, Validation, filled, nam
 from skrelu._training.loop import Status, Watcher, run_iterations
 from skrelu._training.state import AutoRate, TrainingState, copied, counted, measured, scalings
 
+_FEW_ROWS = 10  # weights of more rows whose sum is less are hardly counts
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -38,8 +40,8 @@ class Outcome:
         As used.
     state : TrainingState
         What the next run resumes from; it has the loss curves.
-    warnings : list of str
-        What the user is to be told.
+    warnings, notes : list of str
+        What the user is to be told: that training went wrong, and how the input was understood.
     """
 
     status: Status
@@ -49,6 +51,7 @@ class Outcome:
     alpha: float
     state: TrainingState
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 class Observer(Watcher, Protocol):
@@ -155,7 +158,19 @@ class Run:
             alpha=strength * state["total_weight"] if alpha == "auto" else alpha,
             state=copied(state) if is_live else state,
             warnings=warnings or [],
+            notes=[] if is_live else self._notes(),
         )
+
+    def _notes(self) -> list[str]:
+        """Whether weights look like shares, although the penalty takes them for numbers of rows."""
+        total, n, recipe = self._rows.total_weight, self._rows.n_samples, self._recipe
+        is_penalized = recipe.alpha > 0 if recipe.alpha != "auto" else recipe.solver == "adam"
+        if not (is_penalized and total < _FEW_ROWS <= n):
+            return []
+        return [
+            f"sample_weight has the sum {total:.3g} for {n} rows. A weight counts as a number of rows: the penalty is "
+            f"that of {total:.3g} rows. If the weights are relative, divide them by their mean."
+        ]
 
 
 def train(
