@@ -51,7 +51,8 @@ class TwoLayerReLURegressor(GradientRegressor):
     momentum : float, default=0.0
         For gd: heavy-ball momentum, in [0, 1).
     batch_size : int, default=128
-        For adam: rows of a minibatch, at least 1; capped at the number of rows.
+        For adam: rows of a minibatch, at least 1. The rows are split into batches of equal size, so the size is
+        adjusted: n_samples / batch_size, rounded, is the number of batches.
     max_iter : int or "auto", default="auto"
         Number of passes over the rows, at least 1. "auto" is 500 for gd. For adam it is the number of passes that gives
         clip(150 n_samples / batch_size, 1500, 12000) steps (at least one pass).

@@ -26,7 +26,9 @@ class Minibatches(Engine):
 
     @classmethod
     def batch_rows(cls, model: Model, n_samples: int, recipe: Recipe) -> int:
-        return recipe.batch_size
+        # Batches of equal size, as near to batch_size as possible: a step on a few left-over rows is noise.
+        n_batches = max(1, (2 * n_samples + recipe.batch_size) // (2 * recipe.batch_size))
+        return math.ceil(n_samples / n_batches)
 
     def _prepare(self) -> None:
         batches, recipe = self.batches, self.recipe

@@ -102,7 +102,10 @@ class Batches:
                 yield self._read(rows, _rows_of(self._buffer, slice(0, rows.stop - rows.start)))
 
     def shuffled(self, seed: int, epoch: int) -> Iterator[Batch]:
-        """Batches of shuffled rows; the order depends only on (seed, epoch). One batch of all rows stays in order."""
+        """Batches of shuffled rows, whose sizes differ by up to one row; the order depends only on (seed, epoch).
+
+        One batch of all rows stays in order.
+        """
         if self._whole is not None:
             yield self._whole
             return
@@ -111,8 +114,8 @@ class Batches:
         np.random.default_rng((seed, epoch)).shuffle(order)
         order = self.am.from_numpy(order, None)
         buffer, batch = self._buffer, self._batch(self._buffer)
-        for rows in blocks_of(self.n_samples, self.rows):
-            if rows.stop - rows.start < self.rows:
+        for rows in equal_slices(self.n_samples, self.per_epoch):
+            if rows.stop - rows.start < batch.X.shape[0]:
                 buffer = _rows_of(self._buffer, slice(0, rows.stop - rows.start))
                 batch = self._batch(buffer)
             if self._kept is not None:
@@ -148,6 +151,16 @@ class Batches:
         if self._weights is not None:
             take(self._weights, rows, None, None, stage=self._y_stage[:, :1], out=batch.s)
         return batch
+
+
+def equal_slices(n: int, k: int) -> Iterator[slice]:
+    """k slices that cover range(n), the larger ones first."""
+    size, n_larger = divmod(n, k)
+    start = 0
+    for j in range(k):
+        stop = start + size + (j < n_larger)
+        yield slice(start, stop)
+        start = stop
 
 
 def _rows_of(buffer: list[Array], rows: slice) -> list[Array]:
