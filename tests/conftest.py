@@ -4,13 +4,14 @@ import importlib.util
 import os
 import shutil
 import sys
-from pathlib import Path
+from collections import Counter
 
 import pytest
 
 assert "scipy" not in sys.modules, "SCIPY_ARRAY_API has to be set before SciPy is imported"
 os.environ["SCIPY_ARRAY_API"] = "1"
 os.environ.setdefault("MPLBACKEND", "Agg")
+pytest.register_assert_rewrite("array_cases", "problems")
 
 EXAMPLES_NEED = {
     "skrelu._display": "matplotlib",
@@ -20,22 +21,39 @@ EXAMPLES_NEED = {
 }
 
 
+def pytest_configure(config):
+    """The default run draws a tenth of the random cases."""
+    if "not exhaustive" in config.option.markexpr:
+        os.environ.setdefault("SKRELU_CASES", "0.1")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker
 def pytest_collection_modifyitems(items):
-    """Skip the examples of docstrings whose optional library is absent."""
+    """Mark the cases that `one_in` leaves out, and skip the examples of docstrings whose optional library is absent."""
+    seen = Counter()
     for item in items:
+        for marker in item.iter_markers("one_in"):
+            function = item.nodeid.partition("[")[0]
+            if seen[function] % marker.args[0]:
+                item.add_marker(pytest.mark.exhaustive)
+            seen[function] += 1
         for start, library in EXAMPLES_NEED.items():
             if item.name.startswith(start) and importlib.util.find_spec(library) is None:
                 item.add_marker(pytest.mark.skip(reason=f"needs {library}"))
 
 
-def _load_double():
-    if "cupy_double" not in sys.modules:
-        path = Path(__file__).with_name("cupy_double.py")
-        spec = importlib.util.spec_from_file_location("cupy_double", path)
-        sys.modules["cupy_double"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["cupy_double"])
-        sys.modules["cupy_double"].MODULES = sys.modules["cupy_double"].modules()
-    return sys.modules["cupy_double"]
+@pytest.fixture(scope="session")
+def one_torch_thread():
+    """On small arrays, torch's threads spend the time in waiting for each other, most of all on a busy machine."""
+    if importlib.util.find_spec("torch") is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -45,14 +63,14 @@ def cupy_double(monkeypatch):
 
     if shutil.which("g++") is None:
         pytest.skip("g++ is not installed: the CUDA source cannot be run on the CPU")
-    double = _load_double()
+    import cupy_double as double
 
     def forget():
         for function in (_cupy._cupy, _cupy._module, _cupy._kernel):
             function.cache_clear()
 
     forget()
-    for name, module in double.MODULES.items():
+    for name, module in double.modules().items():
         monkeypatch.setitem(sys.modules, name, module)
     for record in (double.waits, double.launches, double.transfers):
         record.clear()

@@ -488,6 +488,7 @@ class _Namespace(types.ModuleType):
         vars(self).update(own)
 
 
+@functools.cache
 def modules():
     """What belongs into sys.modules."""
     cuda, device = types.ModuleType("cupy.cuda"), types.ModuleType("cupy.cuda.device")

@@ -1,0 +1,71 @@
+"""Training steps allocate nothing of the size of a buffer."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from problems import dtypes
+from skrelu._array_module import NumpyArrayModule
+from skrelu._batches import Batches
+from skrelu._network import LinearModel, TwoLayerNetwork
+from skrelu._optimizers import Adam, GradientDescent
+from skrelu._plain import FullBatch, Minibatches, Penalty
+from skrelu._standardize import Scaling, identity
+
+# One (ROWS, HIDDEN) buffer is 1 MB in float64 and 0.5 in float32, the parameters are 0.4 and 0.2 MB.
+ROWS, FEATURES, HIDDEN, LIMIT = 512, 200, 256, 200_000
+
+
+def make_engine(kind, n_outputs, dtype, weighted, strength):
+    rng = np.random.default_rng(0)
+    am, n = NumpyArrayModule(), 4 * ROWS - 100
+    X, y = rng.standard_normal((n, FEATURES)).astype(dtype), rng.standard_normal((n, n_outputs)).astype(dtype)
+    weights = rng.uniform(0.5, 1.5, (n, 1)).astype(dtype) if weighted else None
+    constant = np.zeros(FEATURES, dtype=bool)
+    scaling = Scaling(np.full(FEATURES, 0.5), np.full(FEATURES, 2.0), constant) if weighted else identity(FEATURES)
+    batches = Batches(am, X, y, weights, scaling, ones=True, rows=ROWS)
+    if kind == "linear":
+        model = LinearModel(am, FEATURES, n_outputs, True, ROWS, dtype)
+    else:
+        model = TwoLayerNetwork(am, FEATURES, HIDDEN, n_outputs, True, ROWS, dtype)
+    model.theta[...] = 0.1 * rng.standard_normal(len(model.theta))
+    penalty = Penalty(model, fixed=strength, c=1.0, total_weight=float(n))
+    if kind == "adam":
+        engine = Minibatches(model, batches, Adam(am, model.theta), penalty, c=1.0, n_steps=10**6, seed=0, epoch=0)
+    else:
+        engine = FullBatch(model, batches, GradientDescent(am, model.theta, 0.9), penalty, c=1.0, epoch=0)
+    engine.rate = 1e-3
+    return engine
+
+
+def peak_of(function):
+    """Bytes that were traced at once, beyond those before."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        function()
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_measure_of_memory_sees_a_temporary_array():
+    a = np.ones((ROWS, HIDDEN), dtype=np.float32)
+    assert peak_of(lambda: a + a) > 2 * LIMIT
+
+
+@pytest.mark.one_in(5)
+@pytest.mark.parametrize("kind", ["adam", "gd", "linear"])
+@pytest.mark.parametrize("n_outputs", [1, 3])
+@pytest.mark.parametrize("weighted", [True, False], ids=["weighted and scaled", "plain"])
+@dtypes
+def test_training_steps_allocate_nothing_of_the_size_of_a_buffer(kind, n_outputs, weighted, dtype):
+    engine = make_engine(kind, n_outputs, dtype, weighted, strength=None if kind == "adam" and weighted else 0.01)
+    engine.advance(1)
+    n_epochs = 12  # of 4 batches
+    losses = []
+    peak = peak_of(lambda: losses.extend(engine.advance(n_epochs)))
+    assert peak < LIMIT
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]

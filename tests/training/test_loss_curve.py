@@ -1,0 +1,33 @@
+"""The loss curve, its summaries, and what `verbose` prints of it."""
+
+import pytest
+from sklearn.base import clone
+
+from problems import ENGINES, assert_same_fit, problem
+
+MODELS = {name: clone(ENGINES[name]).set_params(max_iter=5) for name in ENGINES}
+MODELS |= {f"{name}, sum": clone(MODELS[name]).set_params(reduction="sum") for name in ("minibatches", "linear")}
+every_model = pytest.mark.parametrize("name", MODELS)
+
+
+@every_model
+def test_loss_curve_and_its_summaries(name):
+    model = clone(MODELS[name]).set_params(max_iter=7).fit(*problem())
+    assert isinstance(model.loss_curve_, list)
+    assert all(type(loss) is float for loss in model.loss_curve_)
+    assert model.n_iter_ == len(model.loss_curve_) == 7
+    assert model.best_loss_ == min(model.loss_curve_)
+    assert type(model.learning_rate_) is float
+    assert type(model.alpha_) is float
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 7, True])
+@pytest.mark.parametrize("name", ["minibatches", "full batch, momentum", "linear", "closed form"])
+def test_verbose_prints_every_kth_iteration(name, k, capsys):
+    X, y = problem()
+    model = clone(MODELS[name]).set_params(verbose=k, warm_start=True).fit(X, y).fit(X, y)
+    expected = "".join(f"{t} {loss}\n" for t, loss in enumerate(model.loss_curve_) if t % int(k) == 0)
+    assert capsys.readouterr().out == expected
+    quiet = clone(model).set_params(max_iter=10, verbose=0, warm_start=False).fit(X, y)
+    assert capsys.readouterr().out == ""
+    assert_same_fit(quiet, model)
