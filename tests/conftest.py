@@ -14,10 +14,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 pytest.register_assert_rewrite("array_cases", "problems")
 
 EXAMPLES_NEED = {
-    "skrelu._display": "matplotlib",
-    "skrelu._search_display": "matplotlib",
-    "skrelu._onnx.to_onnx": "onnx",
-    "skrelu._onnx.register_onnx_converters": "skl2onnx",
+    "skrelu._tools.loss_curve": "matplotlib",
+    "skrelu._tools.learning_rate": "matplotlib",
+    "skrelu._tools.onnx.to_onnx": "onnx",
+    "skrelu._tools.onnx.register_onnx_converters": "skl2onnx",
 }
 
 
@@ -59,7 +59,7 @@ def one_torch_thread():
 @pytest.fixture
 def cupy_double(monkeypatch):
     """The stand-in for CuPy, as the module that ``import cupy`` finds."""
-    from skrelu._array_module import _cupy
+    from skrelu._arrays import cupy as _cupy
 
     if shutil.which("g++") is None:
         pytest.skip("g++ is not installed: the CUDA source cannot be run on the CPU")

@@ -14,11 +14,13 @@ from sklearn.utils._array_api import move_to
 from sklearn.utils.validation import check_is_fitted
 
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
-from skrelu._array_module import GenericArrayModule, NumpyArrayModule
-from skrelu._batches import Batches
-from skrelu._network import LinearModel, TwoLayerNetwork
-from skrelu._plain import FullBatch, Penalty
-from skrelu._standardize import identity
+from skrelu._arrays import GenericArrayModule, NumpyArrayModule
+from skrelu._rows.batches import Batches
+from skrelu._models.linear import LinearModel
+from skrelu._models.network import TwoLayerNetwork
+from skrelu._engines.full_batch import FullBatch
+from skrelu._models.penalty import Penalty
+from skrelu._models.standardize import identity
 
 EPS = np.finfo(np.float64).eps
 CLASSES = [TwoLayerReLURegressor, LinearGDRegressor]

@@ -34,12 +34,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_array_api_input_and_values, check_estimator
 
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
-from skrelu._array_module import CupyArrayModule, NumpyArrayModule
-from skrelu._batches import Batches
-from skrelu._network import TwoLayerNetwork
-from skrelu._optimizers import Adam
-from skrelu._plain import Minibatches, Penalty
-from skrelu._standardize import identity
+from skrelu._arrays import CupyArrayModule, NumpyArrayModule
+from skrelu._rows.batches import Batches
+from skrelu._models.network import TwoLayerNetwork
+from skrelu._models.optimizers import Adam
+from skrelu._engines.minibatches import Minibatches
+from skrelu._models.penalty import Penalty
+from skrelu._models.standardize import identity
 
 ROOT = Path(__file__).resolve().parents[2]
 Row = tuple[str, str, str, bool | None]  # check, result, requirement, whether it holds (None: only measured)

@@ -9,8 +9,8 @@ import sklearn
 
 from array_cases import NAMES, NAN, SHAPES, SUMS, cases, run
 from problems import dtypes
-from skrelu._array_module import CupyArrayModule, GenericArrayModule, NumpyArrayModule
-from skrelu._namespaces import select
+from skrelu._arrays import CupyArrayModule, GenericArrayModule, NumpyArrayModule
+from skrelu._arrays.select import select
 
 MODULES = {
     "numpy": NumpyArrayModule(),
@@ -297,6 +297,6 @@ def test_work_in_pieces_is_the_same_work(monkeypatch, dtype):
         return theta, m, v, out
 
     whole = results()
-    monkeypatch.setattr("skrelu._array_module._numpy._CACHE_NUMBERS", 64)  # 15 pieces and a shorter one
+    monkeypatch.setattr("skrelu._arrays.numpy._CACHE_NUMBERS", 64)  # 15 pieces and a shorter one
     for a, b in zip(results(), whole, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import skrelu
-from skrelu._array_module._cupy import OPTIONS, source
+from skrelu._arrays.cupy import OPTIONS, source
 
 """The CUDA source compiles for every generation of GPUs, and what the stand-in for CuPy has, CuPy has too."""
 

@@ -12,11 +12,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_array_api_input_and_values
 
-import skrelu._plain
+import skrelu._engines.minibatches
 from problems import arrays_of, dtypes
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
-from skrelu._array_module import CupyArrayModule
-from skrelu._plain import _ITERATIONS_PER_LOOK
+from skrelu._arrays import CupyArrayModule
+from skrelu._engines.base import _ITERATIONS_PER_LOOK
 
 NETWORK = TwoLayerReLURegressor(10, batch_size=16, max_iter=20, random_state=0)
 
@@ -148,7 +148,7 @@ def watch_iterations(monkeypatch, double):
     records = (double.waits, double.transfers, double.launches)
     seen = []
 
-    def watched(am, iteration, n_iter, original=skrelu._plain.iterate):
+    def watched(am, iteration, n_iter, original=skrelu._engines.base.iterate):
         def counted():
             before = [len(record) for record in records]
             loss = iteration()
@@ -157,7 +157,7 @@ def watch_iterations(monkeypatch, double):
 
         return original(am, counted, n_iter)
 
-    for module in (skrelu._plain, skrelu._sample_space):
+    for module in (skrelu._plain, skrelu._engines.sample_space):
         monkeypatch.setattr(module, "iterate", watched)
     return seen
 

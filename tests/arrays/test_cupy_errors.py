@@ -8,7 +8,7 @@ import sklearn
 from sklearn.base import clone
 
 from problems import ADAM, ENGINES, every_kind, problem, weights_for
-from skrelu._array_module import CupyArrayModule
+from skrelu._arrays import CupyArrayModule
 
 
 def on_gpu(model, **parameters):
@@ -17,7 +17,7 @@ def on_gpu(model, **parameters):
 
 @pytest.fixture
 def _no_cupy(monkeypatch):
-    from skrelu._array_module import _cupy
+    from skrelu._arrays import cupy as _cupy
 
     _cupy._cupy.cache_clear()
     monkeypatch.setitem(sys.modules, "cupy", None)
@@ -37,7 +37,7 @@ def test_without_cupy(name):
 
 
 def test_a_cupy_that_cannot_be_imported(monkeypatch, tmp_path):
-    from skrelu._array_module import _cupy
+    from skrelu._arrays import cupy as _cupy
 
     _cupy._cupy.cache_clear()
     (tmp_path / "cupy.py").write_text("raise FileNotFoundError('no home directory')")

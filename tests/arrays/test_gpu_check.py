@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from skrelu._array_module import CupyArrayModule
+from skrelu._arrays import CupyArrayModule
 
 """The script that proves the GPU's results: on a stand-in for CuPy it finds what is right, and what is wrong."""
 
@@ -56,7 +56,7 @@ def test_the_names_above_are_all(gpu_check):
 
 @pytest.mark.exhaustive
 def test_wrong_results_are_found(gpu_check, cupy_double, monkeypatch, tmp_path):
-    import skrelu._array_module._cupy as cupy_file
+    import skrelu._arrays.cupy as cupy_file
 
     wrong = cupy_file._SOURCE.replace("z * positive;", "z * positive + (T)1e-3;")
     assert wrong != cupy_file._SOURCE

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 
 from problems import dtypes
-from skrelu._array_module import NumpyArrayModule
-from skrelu._batches import Batches
-from skrelu._network import LinearModel, TwoLayerNetwork
-from skrelu._optimizers import Adam, GradientDescent
-from skrelu._plain import FullBatch, Minibatches, Penalty
-from skrelu._standardize import Scaling, identity
+from skrelu._arrays import NumpyArrayModule
+from skrelu._rows.batches import Batches
+from skrelu._models.linear import LinearModel
+from skrelu._models.network import TwoLayerNetwork
+from skrelu._models.optimizers import Adam, GradientDescent
+from skrelu._engines.full_batch import FullBatch
+from skrelu._engines.minibatches import Minibatches
+from skrelu._models.penalty import Penalty
+from skrelu._models.standardize import Scaling, identity
 
 # One (ROWS, HIDDEN) buffer is 1 MB in float64 and 0.5 in float32, the parameters are 0.4 and 0.2 MB.
 ROWS, FEATURES, HIDDEN, LIMIT = 512, 200, 256, 200_000

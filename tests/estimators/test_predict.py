@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-import skrelu._definition
+import skrelu._models.base
 from problems import problem
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
@@ -14,7 +14,7 @@ from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_network_predicts_its_formula(fit_intercept, dtype, m, block, monkeypatch):
-    monkeypatch.setattr(skrelu._definition, "_PREDICT_BLOCK", block)
+    monkeypatch.setattr(skrelu._models.base, "_PREDICT_BLOCK", block)
     X, y = problem(m=m)
     model = TwoLayerReLURegressor(9, max_iter=5, fit_intercept=fit_intercept, random_state=0).fit(X.astype(dtype), y)
     X = np.random.RandomState(2).normal(size=(101, 3)).astype(dtype)
@@ -32,7 +32,7 @@ def test_network_predicts_its_formula(fit_intercept, dtype, m, block, monkeypatc
 @pytest.mark.parametrize("m", [None, 1, 3])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_linear_predicts_its_formula(dtype, m, block, monkeypatch):
-    monkeypatch.setattr(skrelu._definition, "_PREDICT_BLOCK", block)
+    monkeypatch.setattr(skrelu._models.base, "_PREDICT_BLOCK", block)
     X, y = problem(m=m)
     model = LinearGDRegressor(max_iter=5).fit(X.astype(dtype), y)
     X = np.random.RandomState(2).normal(size=(101, 3)).astype(dtype)

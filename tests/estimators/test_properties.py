@@ -16,8 +16,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-import skrelu._batches
-import skrelu._definition
+import skrelu._rows.batches
+import skrelu._models.base
 from problems import EPS, arrays_of
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
@@ -227,9 +227,9 @@ def test_predictions_and_batches_do_not_depend_on_blocks_of_rows(model, problem,
     whole = clone(model).fit(*problem)
     predicted = whole.predict(X)
     names = [
-        (skrelu._definition, "_PREDICT_BLOCK"),
-        (skrelu._batches, "_KEPT_NUMBERS"),
-        (skrelu._batches, "_STAGE_NUMBERS"),
+        (skrelu._models.base, "_PREDICT_BLOCK"),
+        (skrelu._rows.batches, "_KEPT_NUMBERS"),
+        (skrelu._rows.batches, "_STAGE_NUMBERS"),
     ]
     before = [getattr(module, name) for module, name in names]
     try:

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 from sklearn.base import clone
 
-import skrelu._batches
+import skrelu._rows.batches
 from problems import ENGINES, EPS, dtypes, problem
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
@@ -37,7 +37,7 @@ def with_ballast(X, y, values):
 @every_model
 def test_rows_of_weight_zero_may_hold_anything(name, dtype, shape, standardize, kept, monkeypatch):
     if not kept:
-        monkeypatch.setattr(skrelu._batches, "_KEPT_NUMBERS", 0)
+        monkeypatch.setattr(skrelu._rows.batches, "_KEPT_NUMBERS", 0)
     X, y = problem(*shape, 2, dtype=dtype, center=0.0)
     largest = np.finfo(dtype).max
     X_all, y_all, weights, counts = with_ballast(X, y, [largest, -largest, 0.0])

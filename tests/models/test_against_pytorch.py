@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from problems import EPS, batches_for, every_option, full_batch_for, model_for, problem_for, read
-from skrelu._array_module import NumpyArrayModule
-from skrelu._optimizers import Adam, GradientDescent
-from skrelu._plain import Minibatches, Penalty
+from skrelu._arrays import NumpyArrayModule
+from skrelu._models.optimizers import Adam, GradientDescent
+from skrelu._engines.minibatches import Minibatches
+from skrelu._models.penalty import Penalty
 
 
 def torch_problem(problem, strength):

@@ -22,8 +22,8 @@ from problems import (
     write,
 )
 from skrelu import TwoLayerReLURegressor
-from skrelu._array_module import NumpyArrayModule
-from skrelu._network import TwoLayerNetwork
+from skrelu._arrays import NumpyArrayModule
+from skrelu._models.network import TwoLayerNetwork
 
 
 @every_option

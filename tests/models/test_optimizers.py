@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from problems import array_modules, dtypes
-from skrelu._optimizers import Adam, GradientDescent, cosine
+from skrelu._models.optimizers import Adam, GradientDescent, cosine
 
 N_STEPS = 300
 

@@ -17,7 +17,7 @@ from problems import (
     problem_for,
     read,
 )
-from skrelu._plain import Penalty
+from skrelu._models.penalty import Penalty
 
 
 @pytest.mark.parametrize("shape", [SKIPS_DZ, THREE_OUTPUTS, LINEAR_SHAPES[2]], ids=str)

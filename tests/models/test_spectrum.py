@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from problems import EPS, array_modules
-from skrelu._array_module import NumpyArrayModule
-from skrelu._spectrum import largest_eigenvalue
+from skrelu._arrays import NumpyArrayModule
+from skrelu._models.spectrum import largest_eigenvalue
 
 
 def largest(matrix, *, rtol=1e-9, am=None, dtype=np.float64, **options):

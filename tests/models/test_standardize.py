@@ -7,7 +7,7 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 
 from problems import EPS, dtypes
-from skrelu._standardize import (
+from skrelu._models.standardize import (
     Scaling,
     blocks_of,
     fold_inputs,

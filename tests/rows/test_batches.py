@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-import skrelu._batches
+import skrelu._rows.batches
 from problems import EPS, array_modules, dtypes, problem, weights_for
-from skrelu._array_module import NumpyArrayModule
-from skrelu._batches import Batches
-from skrelu._standardize import Scaling, blocks_of, identity, measure, row_blocks, standardize
+from skrelu._arrays import NumpyArrayModule
+from skrelu._rows.batches import Batches
+from skrelu._models.standardize import Scaling, blocks_of, identity, measure, row_blocks, standardize
 
 weights_or_none = pytest.mark.parametrize("weighted", [True, False], ids=["weighted", "unweighted"])
 
@@ -16,7 +16,7 @@ weights_or_none = pytest.mark.parametrize("weighted", [True, False], ids=["weigh
 def keeps(request, monkeypatch):
     """Whether the standardized rows are kept or read again for every batch, which is for larger data."""
     if not request.param:
-        monkeypatch.setattr(skrelu._batches, "_KEPT_NUMBERS", 0)
+        monkeypatch.setattr(skrelu._rows.batches, "_KEPT_NUMBERS", 0)
     return request.param
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from skrelu._array_module import NumpyArrayModule
-from skrelu._problem import Problem
+from skrelu._arrays import NumpyArrayModule
+from skrelu._rows.rows import Rows
 
 
 @pytest.mark.parametrize("n_zeros", [1, 100])

@@ -5,7 +5,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from skrelu import TwoLayerReLURegressor
-from skrelu._threads import _LONG_RUN, _SMALL_PRODUCT, blas_threads
+from skrelu._training.blas_threads import _LONG_RUN, _SMALL_PRODUCT, blas_threads
 
 """The limit of BLAS threads: where it holds, and that overlapping users take it back together."""
 

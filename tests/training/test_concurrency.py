@@ -98,7 +98,7 @@ PROCESSES = """
 import multiprocessing, sys, threading, warnings
 import numpy as np
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
-import skrelu._threads
+import skrelu._training.blas_threads
 
 warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12: a process with threads was forked
 X = np.random.RandomState(0).standard_normal((300, 60))
@@ -122,7 +122,7 @@ def main():
 
         def hold_the_lock():
             while not stop.is_set():
-                with skrelu._threads._lock:
+                with skrelu._training.blas_threads._lock:
                     held.set()
 
         thread = threading.Thread(target=hold_the_lock)

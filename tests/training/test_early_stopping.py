@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-import skrelu._validation
+import skrelu._training.early_stopping
 from problems import ADAM, DESCENT, EPS, assert_same_fit, every_noisy, noisy, noisy_problem, problem
 
 
@@ -70,7 +70,7 @@ def test_without_a_set_of_ones_own_some_rows_are_held_out(name, weighted):
     model = noisy(name, early_stopping=True, validation_fraction=0.25, max_iter=20, hidden_layer_size=6)
     model.fit(X, y, weights if weighted else None)
     # Which rows were held out is found from the loss: each row alone, as the set of a fit on the others, tells.
-    held_out = skrelu._validation.hold_out
+    held_out = skrelu._training.early_stopping.hold_out
     kept = {}
 
     def spy(problem, fraction, seed):

@@ -14,11 +14,11 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
-import skrelu._closed_form
-import skrelu._network
-import skrelu._plain
+import skrelu._engines.closed_form
+import skrelu._models.network
+import skrelu._engines.minibatches
 import skrelu._training
-import skrelu._validation
+import skrelu._training.early_stopping
 from problems import (
     ADAM,
     ENGINES,
@@ -121,11 +121,11 @@ def test_an_interruption_under_the_cosine_schedule(monkeypatch):
 def test_an_interruption_of_the_closed_form(alpha, chunk, at, kept, monkeypatch):
     monkeypatch.setattr(skrelu._training, "_LOOK_AHEAD", 5)
     monkeypatch.setattr(skrelu._training, "_MOST_AHEAD", 5)
-    monkeypatch.setattr(skrelu._closed_form, "_CHUNK", chunk)
+    monkeypatch.setattr(skrelu._engines.closed_form, "_CHUNK", chunk)
     X, y = problem(20)
     for verbose in (0, 1):
         model = LinearGDRegressor(alpha=alpha, precompute=True, max_iter=100, verbose=verbose)
-        losses, calls = skrelu._closed_form.ClosedForm._losses_from, []
+        losses, calls = skrelu._engines.closed_form.ClosedForm._losses_from, []
 
         def interrupted_losses(self, start, n_iter, losses=losses, calls=calls):
             calls.append(start)
@@ -134,7 +134,7 @@ def test_an_interruption_of_the_closed_form(alpha, chunk, at, kept, monkeypatch)
             return losses(self, start, n_iter)
 
         with monkeypatch.context() as patch:
-            patch.setattr(skrelu._closed_form.ClosedForm, "_losses_from", interrupted_losses)
+            patch.setattr(skrelu._engines.closed_form.ClosedForm, "_losses_from", interrupted_losses)
             with pytest.raises(KeyboardInterrupt, match=f"n_iter_={kept} iterations"):
                 model.fit(X, y)
         assert_same_fit(model, clone(model).set_params(max_iter=kept).fit(X, y))
@@ -186,7 +186,7 @@ def assert_part_of(interrupted, parts, whole, *arguments, **keywords):
 @pytest.mark.parametrize("watched", [False, True])
 def test_an_interruption_in_the_middle_of_what_the_closed_form_computes_at_once(watched, monkeypatch):
     monkeypatch.setattr(skrelu._training, "_MOST_AHEAD", 16)
-    monkeypatch.setattr(skrelu._closed_form, "_CHUNK", 16)  # four of the iterations asked for
+    monkeypatch.setattr(skrelu._engines.closed_form, "_CHUNK", 16)  # four of the iterations asked for
     X, y = problem(20)
     model = LinearGDRegressor(precompute=True, max_iter=40, learning_rate=0.05)
     held_out = {"X_val": -X, "y_val": y} if watched else {}
@@ -196,7 +196,7 @@ def test_an_interruption_in_the_middle_of_what_the_closed_form_computes_at_once(
 
     def fit():
         with monkeypatch.context() as patch:
-            patch.setattr(skrelu._closed_form, "np", numpy)
+            patch.setattr(skrelu._engines.closed_form, "np", numpy)
             return interrupted_fit(model, X, y, **held_out)
 
     kept = [assert_part_of(part, parts, 40, X, y, **held_out) for part in countdown.interruptions(fit)]
@@ -215,7 +215,7 @@ def test_an_interruption_with_a_validation_set(name, own_set, monkeypatch):
     model = clone(ENGINES[name]).set_params(early_stopping=True, n_iter_no_change=50)
     parts = {k: clone(model).set_params(max_iter=k).fit(X, y, **held_out) for k in range(1, N_ITER + 3)}
     countdown = Countdown()
-    best, network = skrelu._validation.BestIterate, skrelu._network.TwoLayerNetwork
+    best, network = skrelu._training.early_stopping.BestIterate, skrelu._models.network.TwoLayerNetwork
 
     def fit():
         with monkeypatch.context() as patch:
@@ -233,7 +233,7 @@ def test_an_interruption_between_the_buffers_of_a_batch(monkeypatch):
     X, y = problem(20)
     parts = {k: clone(ADAM).set_params(max_iter=k).fit(X, y) for k in range(1, N_ITER + 1)}
     countdown = Countdown()
-    monkeypatch.setattr(skrelu._network, "setattr", countdown(setattr), raising=False)
+    monkeypatch.setattr(skrelu._models.network, "setattr", countdown(setattr), raising=False)
     kept = [assert_part_of(part, parts, 0) for part in countdown.interruptions(lambda: interrupted_fit(ADAM, X, y))]
     assert set(kept) == set(range(N_ITER + 1))
 
@@ -288,7 +288,7 @@ def test_a_second_interruption_gives_up_the_iterations(monkeypatch):
 @pytest.mark.parametrize("search", [False, True])
 def test_a_signal_ends_the_fit_and_a_search(search, monkeypatch, request):
     passes, far_enough = [], threading.Event()
-    original = skrelu._plain.Minibatches._pass
+    original = skrelu._engines.minibatches.Minibatches._pass
 
     def counted(self):
         passes.append(None)
@@ -300,7 +300,7 @@ def test_a_signal_ends_the_fit_and_a_search(search, monkeypatch, request):
     # A process that was started in the background of a shell ignores the signal.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
-    monkeypatch.setattr(skrelu._plain.Minibatches, "_pass", counted)
+    monkeypatch.setattr(skrelu._engines.minibatches.Minibatches, "_pass", counted)
 
     def interrupt():
         far_enough.wait()

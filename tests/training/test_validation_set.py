@@ -14,7 +14,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-import skrelu._closed_form
+import skrelu._engines.closed_form
 from problems import DESCENT, ENGINES, EPS, N_ITER, NETWORKS, assert_same_fit, every_engine, every_library, problem
 
 
@@ -208,13 +208,13 @@ def test_a_look_at_the_validation_set_needs_no_memory(name):
 
 
 def test_the_closed_form_computes_many_losses_at_once_where_each_is_looked_at(monkeypatch):
-    computed, losses = [], skrelu._closed_form.ClosedForm._losses
+    computed, losses = [], skrelu._engines.closed_form.ClosedForm._losses
 
     def counted(self, start, stop):
         computed.append(stop - start)
         return losses(self, start, stop)
 
-    monkeypatch.setattr(skrelu._closed_form.ClosedForm, "_losses", counted)
+    monkeypatch.setattr(skrelu._engines.closed_form.ClosedForm, "_losses", counted)
     (X, y), (X_val, y_val) = problem(), problem(20, seed=1)
     model = clone(ENGINES["closed form, penalty"]).set_params(max_iter=1000)
     watched = clone(model).fit(X, y, X_val=X_val, y_val=y_val)
