@@ -1,4 +1,4 @@
-"""`LinearGDRegressor`: weights and bias by gradient descent, the network of zero depth."""
+"""`LinearGDRegressor`: linear regression by gradient descent, the network of zero depth."""
 
 from __future__ import annotations
 
@@ -19,80 +19,82 @@ from skrelu._training.run import Outcome
 class LinearGDRegressor(GradientRegressor):
     r"""Linear regression trained by full-batch gradient descent.
 
-    With :math:`f(x) = x W + b`, sample weights :math:`s_i` with sum :math:`S`, and :math:`\lambda` = `alpha` / S, it
-    minimizes
+    The model is :math:`f(x) = x W + b`. With sample weights :math:`s_i` of sum :math:`S` and :math:`\lambda` =
+    `alpha` / S, training minimizes
 
     .. math::
 
         L = \frac{1}{2S} \sum_i s_i |f(x_i) - y_i|^2 + \frac{\lambda}{2} |W|^2
 
     or, with ``reduction="sum"``, :math:`\sum_i s_i |f(x_i) - y_i|^2 + \frac{\lambda}{2} |W|^2`, by
-    :math:`\theta \leftarrow \theta - \eta \nabla L`. The intercept is not penalized. With `standardize` all of this
-    happens in standardized coordinates.
+    :math:`\theta \leftarrow \theta - \eta \nabla L`. The intercept is not penalized. With `standardize`, the data and
+    the weights in these formulas are those of the standardized problem.
 
     Parameters
     ----------
     learning_rate : float or "auto", default="auto"
-        The step :math:`\eta`, in (0, inf). "auto" is 1/L with L the largest eigenvalue of the Hessian of the objective:
-        the objective then never rises. Above 2/L gradient descent diverges.
+        The step size :math:`\eta`, in (0, inf). "auto" is 1/L, with L the largest eigenvalue of the Hessian of the
+        objective. The objective then never rises. Above 2/L gradient descent diverges.
     max_iter : int, default=1000
         Number of iterations, at least 1.
     alpha : float, default=0.0
-        Strength of the L2 penalty, in [0, inf), with respect to the sum of the sample weights as in
+        Strength of the L2 penalty, in [0, inf), relative to the sum of the sample weights as in
         :class:`~sklearn.linear_model.Ridge`: :math:`\lambda` = `alpha` / S.
     fit_intercept : bool, default=True
         Whether to fit the intercept b.
     init : {"zeros", "uniform", "standard_normal"}, default="zeros"
-        Initial weights, and intercept where there is one, drawn after them: zero; uniform in (-0.1, 0.1); or
-        independent N(0, 1). With `standardize` these are the weights of the standardized problem.
+        Initial weights and intercept: zero; uniform in (-0.1, 0.1); or independent N(0, 1). The intercept, if any, is
+        drawn after the weights. With `standardize`, these are the parameters of the standardized problem.
     standardize : bool, default=True
-        Centre X and y by their weighted mean and scale them by their weighted standard deviation (without intercept:
-        scale by the root mean square, no centring) for training, and fold this into the coefficients.
+        Whether to center X and y by their weighted mean and scale them by their weighted standard deviation for
+        training (without intercept: scale by the root mean square, without centering). The scaling is folded into the
+        coefficients, so they apply to the raw X.
     reduction : {"mean", "sum"}, default="mean"
-        The constant of the objective, as above.
+        "mean": half the mean squared error; "sum": the sum of squared errors.
     tol : float, default=None
-        If set, stop when the loss has not fallen by more than `tol` in an iteration. In [0, inf), in units of the loss.
+        If set, stop when an iteration does not lower the loss by more than `tol`. In [0, inf), in units of the loss.
     warm_start : bool, default=False
-        Whether `fit` goes on where the last call ended: ``fit`` of a then b iterations equals one of a + b. The scaling
-        stays that of the first call.
+        Whether `fit` resumes where the last call ended. A `fit` of a and then of b iterations equals one `fit` of a + b
+        iterations. The scaling of the first call is kept.
     precompute : "auto" or bool, default="auto"
-        Whether to compute all iterates at once from an eigendecomposition instead of iterating. "auto" does where it
-        costs less; False always iterates. The results agree to rounding.
+        Whether to compute all iterates at once from an eigendecomposition instead of iterating. "auto" does so if it
+        costs less; True always does; False always iterates. The results agree to rounding.
     array_module : {"auto", "cupy"}, default="auto"
-        Which array library trains. "auto" is that of X. "cupy" trains on an NVIDIA GPU through CuPy, whatever the
-        library of X; what is fitted and predicted is of that of X, so that a model of NumPy arrays works on machines
-        without a GPU, too.
+        The array library that trains. "auto" is the library of X. "cupy" trains on an NVIDIA GPU through CuPy for X of
+        any library. Fitted attributes and predictions use the library of X, so a model fitted on NumPy arrays works on
+        machines without a GPU.
     random_state : int, RandomState instance or None, default=None
-        For the initial weights.
+        Seeds the initial weights.
     verbose : int, default=0
-        Print number and loss of every `verbose`-th iteration.
+        Print the number and the loss of every `verbose`-th iteration.
 
     Attributes
     ----------
     coef_ : array of shape (n_features,) or (n_outputs, n_features)
-        Coefficients for the raw X, in the dtype of X and where X lives; 1-D if y was.
+        Coefficients for the raw X, with the same dtype and device as X; 1-D if y was 1-D.
     intercept_ : float or array of shape (n_outputs,)
         Intercept; a float if y was 1-D.
     loss_curve_ : list of float
-        Loss without penalty before the update of each iteration, of all calls that continued each other.
+        Loss without penalty before the update of each iteration, across warm-started calls and `partial_fit`.
     validation_loss_curve_ : list of float or None
-        The same function of the validation set after each iteration, with the weights that a fit of so many iterations
-        gives: in the units of `loss_curve_` (with ``reduction="sum"``, a sum over the rows of the validation set), inf
-        if it is not finite, NaN for iterations of calls without a validation set. None if no call had one.
+        Loss of the validation set after the update of each iteration: entry k is the loss of the weights that a fit of
+        k + 1 iterations returns. In the units of `loss_curve_`; with ``reduction="sum"``, a sum over the rows of the
+        validation set. inf if it is not finite; NaN for iterations of calls without a validation set. None if no call
+        had one.
     best_loss_ : float
-        The smallest of `loss_curve_`.
+        The smallest value in `loss_curve_`.
     n_iter_ : int
         Length of `loss_curve_`.
     learning_rate_ : float
-        The learning rate that was used.
+        The learning rate used.
     alpha_ : float
-        The strength of the penalty that was used.
+        The penalty strength used.
     n_outputs_ : int
         Number of outputs.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, if X had any that are all strings.
+        Names of the features. Defined only if X has feature names that are all strings.
 
     See Also
     --------
@@ -101,16 +103,17 @@ class LinearGDRegressor(GradientRegressor):
 
     Notes
     -----
-    An iteration costs about 4 n d m floating-point operations for n rows, d features and m outputs. Beyond X, memory
-    holds one block of rows, y and the parameters. With `precompute`, all iterations together cost about
-    2 n p q + 25 q^3 for p = d + 1 and q = min(n, p), and memory holds a few matrices of side q and, for n < p, two
-    copies of X in float64. The loss of a validation set of n_val rows then costs about 2 n_val (p + m)^2 once, and
-    2 p q m in each iteration.
+    An iteration costs about 4 n d m floating-point operations for n rows, d features and m outputs. Besides X, memory
+    holds one block of rows, y and the parameters.
 
-    Callbacks of scikit-learn (`set_callbacks`) have a task for each iteration of `fit`, and none in `partial_fit`, as
-    in scikit-learn. Where `precompute` knows all iterates, the tasks follow each other with the loss and, for a
-    callback that asks for the fitted estimator, the weights of each by the formula. A callback that asks to stop ends
-    training after the iteration.
+    With `precompute`, all iterations together cost about 2 n p q + 25 q^3 operations, with p = d + 1 and q = min(n, p).
+    Memory holds a few matrices of side q and, for n < p, two copies of X in float64. The loss of a validation set of
+    n_val rows costs about 2 n_val (p + m)^2 operations once and 2 p q m in each iteration.
+
+    Callbacks of scikit-learn (`set_callbacks`) get one task for each iteration of `fit`. They get none in
+    `partial_fit`, as in scikit-learn. If `precompute` knows all iterates, each task still gets the loss of its
+    iteration. If a callback asks for the fitted estimator, the formula gives the weights of that iteration. A callback
+    that asks to stop ends training after the current iteration.
 
     References
     ----------

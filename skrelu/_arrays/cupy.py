@@ -1,10 +1,11 @@
 """The array functions for CuPy: NumPy's in-place code on the GPU, and one kernel for each elementwise function.
 
-Scalars are float64 arrays of one number on the GPU; only `to_floats`, `to_numpy` and `is_finite` wait for them. Kernels
-are compiled without fused multiply-adds, so in float64 they round as NumPy does. CuPy flushes float32 results below
-1e-38 to zero. The order of a sum depends only on the number of its terms.
+Scalars are float64 arrays of one number on the GPU. Only `to_floats`, `to_numpy` and `is_finite` wait for the GPU.
 
-CuPy is imported when the first array module is made.
+Kernels are compiled without fused multiply-adds, so in float64 they round as NumPy does. CuPy flushes float32 results
+below 1e-38 to zero. The order of a sum depends only on the number of its terms.
+
+The first array module that is created imports CuPy.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ import numpy as np
 from skrelu._arrays.base import Array, Scalar
 from skrelu._arrays.numpy import NumpyArrayModule
 
-THREADS = 256  # in a block; a power of two
-_MAX_BLOCKS = 1024  # a few per multiprocessor; each thread handles several elements beyond that
-_MAX_SUMS = 256  # blocks of a sum; each leaves one partial sum
-_TERMS = 4  # terms a thread adds before a sum gets a second block
+THREADS = 256  # per block; a power of two
+_MAX_BLOCKS = 1024  # a few per multiprocessor; for larger arrays, each thread handles several elements
+_MAX_SUMS = 256  # blocks of a sum; each block computes one partial sum
+_TERMS = 4  # terms per thread before a sum uses a second block
 
 OPTIONS = ("--fmad=false",)
 KERNELS = Path(__file__).with_name("kernels.cu")
@@ -38,29 +39,29 @@ def source(dtype: Any) -> str:
 
 
 def is_cupy_array(a: Any) -> bool:
-    """Whether `a` is a CuPy array; CuPy is not imported to find out."""
+    """Whether `a` is a CuPy array; does not import CuPy."""
     return isinstance(a, getattr(sys.modules.get("cupy"), "ndarray", ()))
 
 
 @functools.cache
 def _cupy() -> Any:
-    """CuPy, with a GPU that it can use."""
+    """The module cupy; raises an error if it or a usable GPU is missing."""
     if importlib.util.find_spec("cupy") is None:
         raise ImportError(
             "array_module='cupy' needs CuPy, which is not installed: pip install 'skrelu[cuda12]', or 'skrelu[cuda13]' "
-            "for CUDA 13. To train on the CPU use array_module='auto'."
+            "for CUDA 13. To train on the CPU, use array_module='auto'."
         )
     try:
         import cupy
     except Exception as error:
         raise ImportError(
-            f"array_module='cupy' needs CuPy, which is installed but cannot be imported: {error}. To train on the CPU "
+            f"array_module='cupy' needs CuPy, which is installed but cannot be imported: {error}. To train on the CPU, "
             "use array_module='auto'."
         ) from error
     if not cupy.is_available():
         raise RuntimeError(
-            "array_module='cupy' needs an NVIDIA GPU, and CuPy finds none that it can use: check the driver with "
-            "nvidia-smi, and CUDA_VISIBLE_DEVICES. To train on the CPU use array_module='auto'."
+            "array_module='cupy' needs an NVIDIA GPU, and CuPy finds none that it can use. Check the driver with "
+            "nvidia-smi, and check the variable CUDA_VISIBLE_DEVICES. To train on the CPU, use array_module='auto'."
         )
     return cupy
 
@@ -76,12 +77,12 @@ def _module(dtype: str) -> Any:
 
 
 class CupyArrayModule(NumpyArrayModule):
-    """The array functions on a GPU; `ArrayModule` says what each computes.
+    """The array functions on a GPU; `ArrayModule` describes each function.
 
     Parameters
     ----------
     device : cupy.cuda.Device or None
-        None stands for the current one.
+        The GPU; None uses the current device.
     """
 
     block_scale = 256
@@ -229,7 +230,7 @@ class CupyArrayModule(NumpyArrayModule):
         return self.xp.zeros((1,), np.int64)
 
     def _sums(self, size: int) -> Array:
-        """Room for the partial sums of `size` terms."""
+        """A new array for the partial sums of `size` terms."""
         return self.xp.empty((min(max(1, -(-size // (_TERMS * THREADS))), _MAX_SUMS),), np.float64)
 
     def _total(self, sums: Array) -> Scalar:
@@ -239,12 +240,12 @@ class CupyArrayModule(NumpyArrayModule):
         return out
 
     def _run(self, name: str, dtype: Any, size: int, *arguments: Any) -> None:
-        """Launch a kernel with up to one thread for each of `size` elements."""
+        """Launch a kernel for `size` elements with up to one thread per element."""
         if size:
             blocks = min(-(-size // THREADS), _MAX_BLOCKS)
             _kernel(np.dtype(dtype).name, name)((blocks,), (THREADS,), arguments)
 
 
 def _contiguous(*arrays: Array) -> tuple[Array, ...]:
-    assert all(a.flags.c_contiguous for a in arrays), "the kernels do not know of strides"
+    assert all(a.flags.c_contiguous for a in arrays), "the kernels require C-contiguous arrays"
     return arrays

@@ -1,28 +1,30 @@
 """Gradient descent on the linear model without the loop: all iterates and losses from one eigendecomposition.
 
-Let H = V diag(l) V^T be the Hessian of the penalized objective and g the gradient at the start theta_0. Then t steps
+Let H = V diag(l) V^T be the Hessian of the penalized objective, and g the gradient at the start theta_0. Then t steps
 theta <- theta - eta gradient end at ::
 
     theta_t = theta_0 - V phi_t(l) V^T g        phi_t(l) = (1 - (1 - eta l)^t) / l,  eta t for l = 0
 
-so the work does not depend on t. phi_t is computed with expm1 and log1p, without cancellation. The loss (without
-penalty) is a quadratic function, expanded around a point theta_* near the end of the path. There the loss and its
-gradient g_* are computed from the data. In modes, theta_t - theta_* = V (f_t * V^T g), and with G_0 the Hessian without
-penalty ::
+The work does not depend on t. expm1 and log1p compute phi_t without cancellation.
+
+The loss (without penalty) is a quadratic function. It is expanded around a point theta_* near the end of the path. The
+loss L_* and its gradient g_* at this point are computed from the data. In modes, theta_t - theta_* = V (f_t * V^T g).
+With G_0 the Hessian without penalty ::
 
     L_t = L_* + f_t . a + f_t^T N f_t / 2       a = rows of (V^T g_*) . (V^T g),  N = (V^T G_0 V) * (V^T g)(V^T g)^T
 
-Without penalty N is diagonal and g_* is zero except for rounding, so the terms are not negative and nothing cancels.
-theta_* does not depend on the number of iterations. Modes that contract are taken to their limit (f_t = (1 - eta l)^t,
-and V^T g is divided by l in a and N); the others stay at the start (f_t = -phi_t). So a resumed run is the same as one
-longer run.
+Without penalty, N is diagonal and g_* is zero except for rounding. All terms are then non-negative, so nothing cancels.
 
-With more columns than rows and no penalty, the same is done with the eigenvectors U of the n x n matrix R R^T,
-R = sqrt(c s / n) X: each mode of the scaled residual R theta - sqrt(c s / n) y is multiplied by (1 - eta l)^t, and
-theta_t = theta_0 - R^T U phi_t(l) U^T (residual at the start).
+theta_* does not depend on the number of iterations, so a resumed run is the same as one longer run. In modes that
+contract, theta_* is the limit of the path (f_t = (1 - eta l)^t, and V^T g is divided by l in a and N). In all other
+modes, theta_* is the start of the path (f_t = -phi_t).
 
-Everything is in float64, for X of any precision. Products over rows, or with R, are carried out where X lives if that
-is NumPy or CuPy. The matrices that are decomposed are small and in NumPy.
+For data with more columns than rows and without penalty ("wide"), let R = sqrt(c s / n) X, and let U be the
+eigenvectors of the n x n matrix R R^T = U diag(l) U^T. Each step multiplies each mode of the scaled residual
+R theta - sqrt(c s / n) y by 1 - eta l, and theta_t = theta_0 - R^T U phi_t(l) U^T (residual at the start).
+
+Everything is in float64, for X of any precision. If NumPy or CuPy trains, products over rows and products with R run in
+that library; otherwise they run in NumPy. The decomposed matrices are small and in NumPy.
 """
 
 from __future__ import annotations
@@ -42,18 +44,18 @@ from skrelu._models.linear import LinearModel
 from skrelu._rows.batches import Batches
 from skrelu._rows.fingerprint import fingerprint
 
-_GRAM_NUMBERS = 2**23  # a Gram matrix may have as many entries as X, or this many: 64 MB in float64
-_WHOLE_NUMBERS = 2**26  # numbers in wide X, which is held as one standardized batch: 512 MB in float64
+_GRAM_NUMBERS = 2**23  # a Gram matrix may have as many entries as X, or up to this many: 64 MB in float64
+_WHOLE_NUMBERS = 2**26  # limit of the entries of wide X, which is held as one standardized batch: 512 MB in float64
 
-_CHUNK = 2**16  # numbers in the arrays of modes by iterations
-_FINE = 64  # (1 - eta l)^t is a product of powers for multiples of this and for the remainder
-_BLOCK = _FINE**2  # iterations whose losses are computed at once, if a product of matrices gives them
+_CHUNK = 2**16  # entries of the arrays of modes by iterations
+_FINE = 64  # (1 - eta l)^t is the power for a multiple of this times the power for the remainder
+_BLOCK = _FINE**2  # iterations whose losses are computed at once, if one matrix product gives them
 _HUGE = np.finfo(np.float64).max
-_SETTLES = 1e-8  # modes that contract by more than this in an iteration are expanded around their limit
+_SETTLES = 1e-8  # modes that contract by more than this per iteration are expanded around their limit
 
 
 class ClosedForm(Engine):
-    """Engine that knows every iterate of gradient descent on a `LinearModel`."""
+    """Engine that computes any iterate of gradient descent on a `LinearModel` directly."""
 
     is_shortcut, can_go_back = True, True
 
@@ -70,7 +72,7 @@ class ClosedForm(Engine):
 
     @classmethod
     def cost(cls, model: Model, n_samples: int, recipe: Recipe, n_iter: int) -> float:
-        """n p q for the Gram matrix of side q and about 25 q^3 for its eigenvectors, for any number of iterations."""
+        """n p q for the Gram matrix of side q, about 25 q^3 for its eigenvectors, nothing for the iterations."""
         q = n_samples if cls._is_wide(model, n_samples, recipe) else model.n_inputs
         return n_samples * model.n_inputs * q + 25 * q**3
 
@@ -80,20 +82,20 @@ class ClosedForm(Engine):
 
     @staticmethod
     def _is_wide(model: Model, n_samples: int, recipe: Recipe) -> bool:
-        """Whether the matrix of side n is decomposed, rather than the Hessian of side p."""
+        """Whether to decompose the Gram matrix of side n instead of the Hessian of side p."""
         return model.n_inputs > n_samples and not recipe.alpha
 
     def work(self, n_iter: int) -> Work:
-        return Work(math.inf, math.inf)  # products of Gram matrices gain from threads
+        return Work(math.inf, math.inf)  # the product that gives a Gram matrix gains from threads
 
     def _prepare(self) -> None:
         self._am, model = self.model.am, self.model
         self._origin = np.array(self._am.to_numpy(model.theta), dtype=np.float64).reshape(model.shape)
-        self._t = 0  # iterations from the origin
+        self._t = 0  # iterations since the origin
         self._R: Array = None  # sqrt(c s / n) X, for wide data
         self._gather(self._is_wide(model, self.batches.n_samples, self.recipe))
         self._prepared = False
-        self._known: tuple[int, np.ndarray] = (0, np.zeros(0))  # the first iteration of some losses, and these
+        self._known: tuple[int, np.ndarray] = (0, np.zeros(0))  # first iteration of the stored losses, losses
 
     def curvature(self, rtol: float) -> float:
         """L, the largest eigenvalue of the Hessian; exact for any `rtol`."""
@@ -144,9 +146,10 @@ class ClosedForm(Engine):
     def evaluator(self, batches: Batches) -> Callable[[], float]:
         """A function that returns the loss of the current iterate on other rows; its cost does not grow with them.
 
-        With R and y those rows and their targets, times sqrt(c s / n), the residual R theta_t - y is
-        (R theta_0 - y) - (R V) phi_t(l) V^T g. From the QR decomposition of [R y] at most p + m rows are kept: the
-        length of a residual, a combination of its columns, does not change.
+        Let R and y be these rows and their targets, times sqrt(c s / n). The residual R theta_t - y is
+        (R theta_0 - y) - (R V) phi_t(l) V^T g. It is a combination of the columns of [R y]. The triangular factor of
+        the QR decomposition of [R y] has up to p + m rows and gives a residual of the same length, so it replaces
+        [R y].
         """
         p = self.model.shape[0]
         kept: np.ndarray = np.zeros((0, sum(self.model.shape)))
@@ -155,34 +158,34 @@ class ClosedForm(Engine):
             if kept.shape[0] > kept.shape[1]:
                 kept = np.asarray(np.linalg.qr(kept, mode="r"))
         R = kept[:, :p]
-        residual = R @ self._origin - kept[:, p:]
-        if self._R is not None:
-            R = self._am.to_numpy(self._am.to_float64(R) @ self._R.T)
-        R_modes = R @ self._vectors
+        residual = R @ self._origin - kept[:, p:]  # R theta_0 - y
+        if self._R is not None:  # for wide training rows R_0, R_0^T U takes the place of V
+            R = self._am.to_numpy(self._am.to_float64(R) @ self._R.T)  # R R_0^T
+        R_modes = R @ self._vectors  # R V, or R R_0^T U
 
         def evaluate() -> float:
-            e = residual - R_modes @ self._path()
-            return 0.5 * float(np.vdot(e, e))
+            e = residual - R_modes @ self._path()  # e = (R theta_0 - y) - (R V) phi_t(l) V^T g
+            return 0.5 * float(np.vdot(e, e))  # |e|^2 / 2
 
         return evaluate
 
     def _gather(self, is_wide: bool) -> None:
-        """The Hessian R^T R, or the Gram matrix R R^T of wide data, from one pass over the rows."""
+        """Compute the Hessian R^T R, or for wide data the Gram matrix R R^T, in one pass over the rows."""
         am, columns = self._am, self.model.n_inputs
         if is_wide:
             self._R, self._y = next(self._rows())
-            self._hessian = am.to_numpy(self._R @ self._R.T)
+            self._hessian = am.to_numpy(self._R @ self._R.T)  # R R^T
         else:
             hessian, moment, y_square = (
                 am.to_float64(np.zeros(shape)) for shape in ((columns, columns), self.model.shape, ())
             )
             for R, y in self._rows():
-                hessian += R.T @ R
-                moment += R.T @ y
-                y_square += (y * y).sum()
+                hessian += R.T @ R  # G_0 = R^T R
+                moment += R.T @ y  # R^T y
+                y_square += (y * y).sum()  # |y|^2
             self._hessian, self._moment, self._y_square = (am.to_numpy(a) for a in (hessian, moment, y_square))
         self._penalized = np.full(len(self._hessian), 0.0 if is_wide else float(self.penalty.strength))
-        self._penalized[self.model.weights.stop // self.model.n_outputs :] = 0.0  # the intercept
+        self._penalized[self.model.weights.stop // self.model.n_outputs :] = 0.0  # the intercept is not penalized
 
     @cached_property
     def _eigen(self) -> tuple[np.ndarray, np.ndarray]:
@@ -191,12 +194,12 @@ class ClosedForm(Engine):
             return np.full(len(self._hessian), np.inf), np.eye(len(self._hessian))
         occurs = np.diag(self._hessian) > 0.0
         if occurs.all():
-            values, vectors = np.linalg.eigh(self._hessian + np.diag(self._penalized))
-        else:  # a column of zeros is a mode by itself; rounding would mix it with other modes
+            values, vectors = np.linalg.eigh(self._hessian + np.diag(self._penalized))  # H = V diag(l) V^T
+        else:  # a column of zeros is a mode of its own; rounding would mix it with other modes
             values, vectors = self._penalized.copy(), np.eye(len(occurs))
             block = np.ix_(occurs, occurs)
             values[occurs], vectors[block] = np.linalg.eigh(self._hessian[block] + np.diag(self._penalized[occurs]))
-        return np.maximum(values, 0.0), vectors  # rounding makes zeros negative
+        return np.maximum(values, 0.0), vectors  # rounding can make a zero eigenvalue negative
 
     @property
     def _values(self) -> np.ndarray:
@@ -211,40 +214,43 @@ class ClosedForm(Engine):
 
     @cached_property
     def _modes(self) -> np.ndarray:
-        """V^T g, or U^T residual for wide data, at the origin."""
-        if self._R is not None:
+        """V^T g at the origin, or for wide data U^T times the residual at the origin."""
+        if self._R is not None:  # U^T (R theta_0 - y)
             return self._vectors.T @ self._am.to_numpy(self._R @ self._am.to_float64(self._origin) - self._y)
+        # g = G_0 theta_0 + lambda theta_0 - R^T y
         gradient = self._hessian @ self._origin + self._penalized[:, None] * self._origin - self._moment
-        return self._vectors.T @ gradient
+        return self._vectors.T @ gradient  # V^T g
 
     def _path(self) -> np.ndarray:
-        """phi_t(l) V^T g: how far the current iterate is from the origin in each mode."""
+        """phi_t(l) V^T g: the distance of the current iterate from the origin in each mode."""
         path = _phi(self._values, self.rate, self._t)[:, None] * self._modes
         path[self._modes == 0.0] = 0.0  # a zero mode stays zero even if phi_t overflows
         return path
 
     def _expand(self, modes: np.ndarray) -> np.ndarray:
-        theta = self._vectors @ modes
+        """V times modes, or for wide data R^T U times modes."""
+        theta = self._vectors @ modes  # V modes, or U modes
         return theta if self._R is None else self._am.to_numpy(self._R.T @ self._am.to_float64(theta))
 
     def _expand_losses(self) -> None:
-        """The coefficients of the losses: L_*, a and N."""
+        """Compute the coefficients of the losses: L_*, a and N."""
         modes, values = self._modes, self._values
-        factors = np.abs(1.0 - self.rate * values)
-        if self._R is not None:
+        factors = np.abs(1.0 - self.rate * values)  # |1 - eta l|
+        if self._R is not None:  # L_t = sum over modes of ((1 - eta l)^t U^T residual)^2 / 2
             self._settles = np.ones(len(values), dtype=bool)
             self._base, self._linear = 0.0, np.zeros(len(values))
             self._square, self._cross = np.square(modes).sum(axis=1), None
         else:
             self._settles = factors <= 1.0 - _SETTLES
-            scaled = modes / np.where(self._settles, values, 1.0)[:, None]
-            anchor = self._origin - self._vectors @ (self._settles[:, None] * scaled)
-            self._base, gradient = self._loss_and_gradient(anchor)
-            self._linear = ((self._vectors.T @ gradient) * scaled).sum(axis=1)
+            scaled = modes / np.where(self._settles, values, 1.0)[:, None]  # V^T g, divided by l if a mode contracts
+            anchor = self._origin - self._vectors @ (self._settles[:, None] * scaled)  # theta_*
+            self._base, gradient = self._loss_and_gradient(anchor)  # L_* and g_*
+            self._linear = ((self._vectors.T @ gradient) * scaled).sum(axis=1)  # a = rows of (V^T g_*) . (V^T g)
+            # N is computed from sqrt(l) V^T g, which can be squared even if V^T g or l alone is out of range.
             root = np.sqrt(values)[:, None]
-            lengths = root * scaled  # neither the Hessian nor the modes alone need be of a size that can be squared
-            self._square, self._cross = np.square(lengths).sum(axis=1), None
-            if self._penalized.any():
+            lengths = root * scaled
+            self._square, self._cross = np.square(lengths).sum(axis=1), None  # N, if diagonal
+            if self._penalized.any():  # N = (V^T G_0 V / sqrt(l l^T)) * (sqrt(l) V^T g)(sqrt(l) V^T g)^T
                 share, unit = self._vectors.T @ self._hessian @ self._vectors, root * root.T
                 np.divide(share, unit, out=share, where=unit > 0.0)
                 self._cross = share * (lengths @ lengths.T)
@@ -253,9 +259,9 @@ class ClosedForm(Engine):
         self._prepared = True
 
     def _losses_from(self, start: int, n_iter: int) -> np.ndarray:
-        """Losses from iteration `start` on, of 1 to `n_iter` iterations.
+        """Losses of 1 to `n_iter` iterations, beginning with iteration `start`.
 
-        A caller that asks for one at a time gets them from a store that doubles each time.
+        If a caller asks for one loss at a time, losses are computed ahead and stored. Their number doubles each time.
         """
         first, known = self._known
         if not first <= start < first + len(known):
@@ -272,46 +278,48 @@ class ClosedForm(Engine):
         """Losses before the updates `start` to `stop` - 1."""
         if self._in_blocks:
             return self._losses_of_blocks(start, stop)
-        # Modes by iterations. The sums over modes do not depend on the number of iterations computed at once: the
-        # losses of a resumed run are to the last bit those of one longer run.
+        # Arrays are modes by iterations. The sums over modes do not depend on the number of iterations computed at
+        # once, so a resumed run has bit for bit the losses of one longer run.
         n, stop = stop - start, max(stop, start + 2)  # NumPy sums a single column in another order
         values, settles = self._values[:, None], self._settles[:, None]
-        f = _powers(values, self.rate, start, stop)
-        if not self._settles.all():
+        f = _powers(values, self.rate, start, stop)  # f_t = (1 - eta l)^t
+        if not self._settles.all():  # f_t = -phi_t in modes that do not contract
             f = np.where(settles, f, -_phi(values, self.rate, np.arange(start, stop, dtype=np.float64)))
         if not self._active.all():
             f[~self._active] = 0.0  # a zero mode stays zero even if f overflows
-        slope = f * self._square[:, None] if self._cross is None else np.einsum("kj,jt->kt", self._cross, f)
+        # L_t = L_* + f_t . (a + N f_t / 2), with the products in `slope`
+        slope = f * self._square[:, None] if self._cross is None else np.einsum("kj,jt->kt", self._cross, f)  # N f_t
         slope *= 0.5
         slope += self._linear[:, None]
         slope *= f
         return np.maximum(self._base + slope.sum(axis=0)[:n], 0.0)
 
     def _losses_of_blocks(self, start: int, stop: int) -> np.ndarray:
-        """The same for whole blocks of `_BLOCK` iterations, if all modes contract and N is diagonal.
+        """Losses of whole blocks of `_BLOCK` iterations, if all modes contract and N is diagonal.
 
-        Then f at t = _FINE a + b is a product of powers for _FINE a and for b, and the sums over modes are a product of
-        matrices. All blocks have one shape, so rounding does not depend on the number of iterations asked for.
+        Then f at t = _FINE j + k is the power for _FINE j times the power for k, and a matrix product gives the sums
+        over modes. All blocks have the same shape, so rounding does not depend on the number of iterations requested.
         """
         values, square, linear = self._values[:, None], 0.5 * self._square[:, None], self._linear[:, None]
-        coarse = _power(values, self.rate, np.arange(start, stop, float(_FINE)))
-        fine = _power(values, self.rate, np.arange(float(_FINE)))
+        coarse = _power(values, self.rate, np.arange(start, stop, float(_FINE)))  # (1 - eta l)^(_FINE j)
+        fine = _power(values, self.rate, np.arange(float(_FINE)))  # (1 - eta l)^k
+        # f^T N f / 2 + f . a = [N coarse^2 / 2; a coarse]^T [fine^2; fine], one product for each block
         left, right = np.concatenate([square * coarse * coarse, linear * coarse]), np.concatenate([fine * fine, fine])
-        products = [left[:, a : a + _FINE].T @ right for a in range(0, left.shape[1], _FINE)]  # a block each
+        products = [left[:, a : a + _FINE].T @ right for a in range(0, left.shape[1], _FINE)]
         return np.maximum(np.concatenate(products).ravel() + self._base, 0.0)
 
     def _loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
-        """Loss without penalty and its gradient, from the rows."""
+        """Loss without penalty and its gradient, computed from the rows."""
         am = self._am
         point, square, gradient = (am.to_float64(a) for a in (theta, np.zeros(()), np.zeros_like(theta)))
         for R, y in self._rows():
-            e = R @ point - y
-            square += (e * e).sum()
-            gradient += R.T @ e
+            e = R @ point - y  # e = R theta - y
+            square += (e * e).sum()  # |e|^2
+            gradient += R.T @ e  # R^T e
         return 0.5 * float(am.to_numpy(square)), am.to_numpy(gradient)
 
     def _problem(self) -> list[Any]:
-        """Names the problem: runs with the same name continue each other exactly."""
+        """Identifies the problem: a run resumes exactly from a run with equal values here."""
         return [self._data, self.rate]
 
     @cached_property
@@ -322,11 +330,11 @@ class ClosedForm(Engine):
 
 
 def _scaled_rows(am: ArrayModule, batches: Batches) -> Iterator[tuple[Array, Array]]:
-    """Blocks of R = sqrt(c s / n) X and of y with the same factor, in float64."""
+    """Blocks of R = sqrt(c s / n) X and of sqrt(c s / n) y, in float64."""
     for batch in batches.in_order():
-        factor: Array = math.sqrt(batches.c / batches.n_samples)
+        factor: Array = math.sqrt(batches.c / batches.n_samples)  # sqrt(c / n)
         if batch.s is not None:
-            factor = am.to_float64(batch.s) ** 0.5 * factor
+            factor = am.to_float64(batch.s) ** 0.5 * factor  # sqrt(c s / n)
         yield am.to_float64(batch.X) * factor, am.to_float64(batch.y) * factor
 
 
@@ -334,16 +342,16 @@ def _power(values: np.ndarray, rate: float, t: float | np.ndarray) -> np.ndarray
     """(1 - rate values)^t."""
     x = rate * values
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        # The largest number instead of infinity for x = 1, so that its product with t = 0 is 0.
+        # t log|1 - x|. For x = 1, -_HUGE takes the place of -inf, so that its product with t = 0 is 0.
         size = np.maximum(np.where(x < 1.0, np.log1p(-x), np.log(np.abs(1.0 - x))), -_HUGE) * t
-        np.exp(size, out=size)
+        np.exp(size, out=size)  # |1 - x|^t; for x > 1 and odd t the power is negative
     return np.where((x > 1.0) & (t % 2 == 1), -size, size) if (x > 1.0).any() else size
 
 
 def _powers(values: np.ndarray, rate: float, start: int, stop: int) -> np.ndarray:
-    """(1 - rate values)^t for t from `start` to `stop` - 1, values a column.
+    """(1 - rate values)^t for t from `start` to `stop` - 1; `values` is a column.
 
-    For t = _FINE a + b it is the product of the powers for _FINE a and for b, which saves most exponentials.
+    For t = _FINE j + k, the power for _FINE j times the power for k gives it, which saves most exponentials.
     """
     coarse = np.arange(start // _FINE, (stop - 1) // _FINE + 1, dtype=np.float64) * _FINE
     table = _power(values, rate, coarse)[:, :, None] * _power(values, rate, np.arange(float(_FINE)))[:, None, :]
@@ -354,6 +362,6 @@ def _phi(values: np.ndarray, rate: float, t: float | np.ndarray) -> np.ndarray:
     """(1 - (1 - rate values)^t) / values; rate t for values of 0."""
     x = rate * values
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        small = -np.expm1(t * np.log1p(-x)) / values
-        large = (1.0 - _power(values, rate, t)) / values
+        small = -np.expm1(t * np.log1p(-x)) / values  # for x < 1: nothing cancels
+        large = (1.0 - _power(values, rate, t)) / values  # for x >= 1
     return np.where(values == 0.0, rate * t, np.where(x < 1.0, small, large))

@@ -1,20 +1,20 @@
-"""Gradient descent on wide data in the space of the samples: the same iterates from n x n instead of n x d products.
+"""Gradient descent on wide data in the space of the samples: the same iterates with n x n instead of n x d products.
 
 Every gradient of W1 is X^T dZ, so W1 and its velocity U stay in the span of their start values and X^T::
 
     W1 = a W1_0 + k U_0 + X^T A        U = p W1_0 + q U_0 + X^T P        (a, k, p, q numbers; A, P of shape (n, h))
 
-With the Gram matrix G = X X^T, the forward pass only needs Z = X W1 and Q = X U. Gradient descent with momentum mu,
-rate eta and penalty lambda is, in these quantities ::
+The forward pass only needs Z = X W1. Let Q = X U, and let G = X X^T be the Gram matrix. In these quantities, gradient
+descent with momentum mu, rate eta and penalty lambda is ::
 
     U  <- mu U + X^T dZ + lambda W1      Q <- mu Q + G dZ + lambda Z      P <- mu P + dZ + lambda A    (p, q alike)
     W1 <- W1 - eta U                     Z <- Z - eta Q                   A <- A - eta P               (a, k alike)
 
-The intercept b1, the last row of W1, is not penalized. With a penalty it is tracked by itself, and Z - b1 takes the
-place of Z behind lambda. X ends in a column of ones, so G contains the intercept's part.
+With an intercept, the last column of X is all ones, the last row of W1 is the intercept b1, and G includes its part. b1
+is not penalized. With a penalty, b1 is therefore tracked separately, and the term lambda Z becomes lambda (Z - b1).
 
-An iteration costs 2 n^2 h + 6 n h m floating-point operations instead of 4 n d h + 6 n h m. W1 is put together at the
-end.
+An iteration costs 2 n^2 h + 6 n h m floating-point operations instead of 4 n d h + 6 n h m. W1 itself is computed only
+at the end.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from skrelu._models.spectrum import largest_eigenvalue
 from skrelu._rows.batches import Batches
 from skrelu._rows.fingerprint import fingerprint
 
-_GRAM_NUMBERS = 2**23  # a Gram matrix may have as many entries as X, or this many: 64 MB in float64
-_WHOLE_NUMBERS = 2**26  # numbers in X, which is held as one standardized batch: 512 MB in float64
+_GRAM_NUMBERS = 2**23  # a Gram matrix may have as many entries as X, or up to this many: 64 MB in float64
+_WHOLE_NUMBERS = 2**26  # limit of the entries of X, which is held as one standardized batch: 512 MB in float64
 
 
 class SampleSpace(Engine):
@@ -83,7 +83,7 @@ class SampleSpace(Engine):
         self._stage, self._row = am.empty((n, h), dtype), am.empty((h,), dtype)
         self._optimizer = GradientDescent(am, model.theta[model.outer], self._momentum)
         self._W2_stage = am.empty(model.W2.shape, dtype)
-        # What advances. A state holds these arrays themselves; the run that resumes from it copies them.
+        # Everything that an iteration changes. A state holds these arrays, not copies; a run that resumes copies them.
         self._a, self._k, self._p, self._q = 1.0, 0.0, 0.0, 1.0
         self._W1_start, self._U_start = am.copy(model.W1), am.zeros(model.W1.shape, dtype)
         self._b1, self._b1_velocity = am.copy(model.W1[-1, ...]), am.zeros((h,), dtype)
@@ -106,7 +106,7 @@ class SampleSpace(Engine):
         return "shortcut" in state and state["shortcut"]["problem"] == self._problem()
 
     def restore(self, state: EngineState) -> None:
-        """Resume exactly after a run on the same problem; otherwise from its parameters and its velocity."""
+        """Resume exactly if the state is of the same problem; otherwise resume from its parameters and velocity."""
         moments = [self._am.from_numpy(a, None) for a in state["moments"]] if self._momentum else []
         for velocity in moments:
             self._optimizer.moments[0][...] = velocity[self.model.outer]
@@ -120,7 +120,7 @@ class SampleSpace(Engine):
         for velocity in moments:
             self._U_start = self._am.copy(self.model.views(velocity)[0])
             self._b1_velocity = self._am.copy(self._U_start[-1, ...])
-            self._am.matmul(self._X, self._U_start, out=self._Q)
+            self._am.matmul(self._X, self._U_start, out=self._Q)  # Q = X U
 
     def advance(self, n_iter: int) -> list[float]:
         am, model = self._am, self.model
@@ -132,7 +132,7 @@ class SampleSpace(Engine):
             if self._has_velocity:
                 self._advance_with_velocity(dZ)
             else:
-                am.matmul(self._rate_times_G, dZ, out=self._stage)
+                am.matmul(self._rate_times_G, dZ, out=self._stage)  # eta G dZ
                 am.subtract(self._Z, self._stage, out=self._Z)  # Z <- Z - eta G dZ
                 am.add(self._A, dZ)  # A <- A + dZ; `finish` multiplies by -eta
             self._optimizer.step(theta, gradient, self.rate)
@@ -153,21 +153,22 @@ class SampleSpace(Engine):
         am.multiply(self._P, mu, out=self._P)
         am.add(self._P, dZ)  # P <- mu P + dZ
         if strength:
-            am.add_scaled(self.model.W2, strength, stage=self._W2_stage, out=self.model.dW2)
-            # Without an intercept the last row of W1 holds weights like the others.
+            am.add_scaled(self.model.W2, strength, stage=self._W2_stage, out=self.model.dW2)  # dW2 += lambda W2
+            # Without an intercept, the last row of W1 holds weights and is penalized.
             am.subtract(self._Z, self._b1 * float(self.model.fit_intercept), out=stage)
             am.add_scaled(stage, strength, stage=stage, out=self._Q)  # Q <- Q + lambda (Z - b1)
             am.add_scaled(self._A, strength, stage=stage, out=self._P)  # P <- P + lambda A
-        am.sum_rows(dZ, out=self._row)
-        am.descend(self._b1, self._row, self._b1_velocity, self.rate, mu)
+        am.sum_rows(dZ, out=self._row)  # db1 = sum of the rows of dZ
+        am.descend(self._b1, self._row, self._b1_velocity, self.rate, mu)  # v <- mu v + db1, b1 <- b1 - eta v
         am.add_scaled(self._Q, -self.rate, stage=stage, out=self._Z)  # Z <- Z - eta Q
         am.add_scaled(self._P, -self.rate, stage=stage, out=self._A)  # A <- A - eta P
+        # p <- mu p + lambda a, q <- mu q + lambda k, then a <- a - eta p, k <- k - eta q
         self._p, self._q = mu * self._p + strength * self._a, mu * self._q + strength * self._k
         self._a, self._k = self._a - self.rate * self._p, self._k - self.rate * self._q
 
     @property
     def _factor(self) -> float:
-        """Of X^T A in W1."""
+        """The factor of X^T A in W1. Without velocity, `advance` leaves the factor -eta out of A."""
         return 1.0 if self._has_velocity else -self.rate
 
     @property
@@ -181,11 +182,11 @@ class SampleSpace(Engine):
         return Moving([self.model.theta[self.model.outer], *arrays], numbers)
 
     def finish(self) -> None:
-        """Put W1 together in the model."""
+        """Compute the model's W1 = a W1_0 + k U_0 + X^T A."""
         self._in_span(self._a, self._k, self._A, self._factor, self._b1, out=self.model.W1)
 
     def mark(self) -> None:
-        """Keep a copy of the current iterate, without putting W1 together."""
+        """Keep a copy of the current iterate, without computing W1."""
         current = (self._A, self._b1, self.model.theta[self.model.outer])
         self._mark = [*map(self._am.copy, current), self._a, self._k]
 
@@ -199,7 +200,7 @@ class SampleSpace(Engine):
     def evaluator(self, batches: Batches) -> Callable[[], float]:
         """A function that returns the loss of the current iterate on other rows X'.
 
-        X' W1 = a X' W1_0 + k X' U_0 + (X' X^T) A, whose products with X' are computed once.
+        X' W1 = a X' W1_0 + k X' U_0 + (X' X^T) A. The three products with X' are computed once.
         """
         am, inputs = self._am, slice(0, self._X.shape[1] - self._tracks_intercept)
         model = self.model.plain()
@@ -214,9 +215,10 @@ class SampleSpace(Engine):
         parts = []
         for batch in batches.in_order():
             X = batch.X[:, inputs]
+            # X' X^T, X' W1_0 and X' U_0; a tracked intercept is added in `evaluate`
             K, Z_starts = product(X, self._X[:, inputs].T), [product(X, start[inputs, ...]) for start in starts]
             s = None if batch.s is None else am.copy(batch.s)
-            parts.append((K, Z_starts, batch._replace(y=am.copy(batch.y), s=s)))  # X is not read again
+            parts.append((K, Z_starts, batch._replace(y=am.copy(batch.y), s=s)))  # its X is not read again
         Z_buffer, stage_buffer = (am.empty((batches.rows, model.n_hidden), model.theta.dtype) for _ in range(2))
 
         def evaluate() -> float:
@@ -226,9 +228,9 @@ class SampleSpace(Engine):
                 n_rows = batch.y.shape[0]
                 Z, stage = Z_buffer[:n_rows, ...], stage_buffer[:n_rows, ...]
                 am.matmul(K, self._A, out=Z)
-                am.multiply(Z, self._factor, out=Z)
+                am.multiply(Z, self._factor, out=Z)  # Z = factor (X' X^T) A
                 for coefficient, Z_start in zip((self._a, self._k), Z_starts, strict=False):
-                    am.add_scaled(Z_start, coefficient, stage=stage, out=Z)
+                    am.add_scaled(Z_start, coefficient, stage=stage, out=Z)  # Z += a X' W1_0 + k X' U_0
                 if self._tracks_intercept:
                     am.add(Z, self._b1)
                 loss, _ = model.loss(model.forward_from(Z), batch)
@@ -244,9 +246,9 @@ class SampleSpace(Engine):
         return velocity
 
     def _in_span(self, a: float, k: float, A: Array, factor: float, intercept: Array, out: Array) -> None:
-        """out = a W1_start + k U_start + factor X^T A; its last row is `intercept` where that is tracked."""
+        """out = a W1_start + k U_start + factor X^T A; if the intercept is tracked, the last row is `intercept`."""
         am = self._am
-        am.matmul_transposed(self._X, A, out=out)
+        am.matmul_transposed(self._X, A, out=out)  # X^T A
         am.multiply(out, factor, out=out)
         for coefficient, start in ((a, self._W1_start), (k, self._U_start)):
             if coefficient != 0.0:
@@ -257,7 +259,8 @@ class SampleSpace(Engine):
     def curvature(self, rtol: float) -> float:
         """L, the largest eigenvalue of the Gauss-Newton matrix with penalty at theta.
 
-        Without penalty it equals that of J J^T, of side n m, whose products cost as little as an iteration here.
+        Without penalty, L is also the largest eigenvalue of J J^T, of side n m. A product with J J^T costs as little as
+        an iteration of this engine.
         """
         if self._lambda:
             return super().curvature(rtol)
@@ -265,19 +268,20 @@ class SampleSpace(Engine):
         m = model.n_predictions
         root = None if self._batch.s is None else self._batch.s**0.5
         D, JJv = am.empty((n, m), model.theta.dtype), am.empty((n, m), model.theta.dtype)
-        am.matmul(self._X, model.W1, out=self._stage)
+        am.matmul(self._X, model.W1, out=self._stage)  # Z = X W1
         model.forward_from(self._stage)
 
         def product(v: Array) -> Array:
             am.weigh(am.reshape(v, (n, m)), root, self._batch.factor, out=D)
-            am.matmul(self._G, model.backward_to(D), out=self._stage)  # J^T D, and X W1 of it at once: X X^T dZ
+            # The W1 part of J^T D is X^T dZ. The next product with J only needs X times it: X X^T dZ = G dZ.
+            am.matmul(self._G, model.backward_to(D), out=self._stage)
             am.weigh(model.derivative_from(self._stage, model.gradient), root, 1.0, out=JJv)
             return am.reshape(JJv, (n * m,))
 
         return largest_eigenvalue(am, product, n * m, model.theta.dtype, rtol=rtol)
 
     def _problem(self) -> list[Any]:
-        """Names the problem: runs with the same name continue each other exactly."""
+        """Identifies the problem: a run resumes exactly from a run with equal values here."""
         return [self._data, self.rate, self.batches.c, self._lambda, self._momentum]
 
     @cached_property

@@ -1,11 +1,11 @@
 """Centering and scaling of X and y: measured once, applied to rows as they are read, folded into the coefficients.
 
-With x' = (x - shift_x) / scale_x and y' = (y - shift_y) / scale_y, a model of x', y' with first-layer weights W', b'
-and last-layer weights V', c' is the model of x, y with ::
+Let x' = (x - shift_x) / scale_x and y' = (y - shift_y) / scale_y. A model of x', y' with first-layer weights W', b' and
+last-layer weights V', c' is the model of x, y with ::
 
     W = W' / scale_x        b = b' - (shift_x / scale_x) W'        V = V' scale_y        c = c' scale_y + shift_y
 
-(rows of W' are divided, columns of V' multiplied). Everything here is NumPy in float64: a few numbers per column.
+Rows of W' are divided; columns of V' are multiplied. Everything here is NumPy in float64: a few numbers per column.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from skrelu._arrays import Array
 
 
 def blocks_of(n: int, rows: int) -> Iterator[slice]:
-    """Slices of up to `rows` that cover range(n) and do not reach beyond it."""
+    """Slices of up to `rows` rows that cover range(n) and end at n."""
     return (slice(start, min(start + rows, n)) for start in range(0, n, rows))
 
 
@@ -29,7 +29,7 @@ Blocks = Callable[[], Iterator[tuple[np.ndarray, np.ndarray | None]]]
 
 @dataclass(frozen=True)
 class Scaling:
-    """Shift and scale of each column, rounded to the dtype of the data: the fold undoes exactly what is applied."""
+    """Shift and scale of each column, rounded to the dtype of the data, so that folding undoes them exactly."""
 
     shift: np.ndarray
     scale: np.ndarray
@@ -46,7 +46,7 @@ def identity(n_columns: int) -> Scaling:
 
 
 def row_blocks(A: Array, weights: np.ndarray | None, to_numpy: Callable[[Array], np.ndarray]) -> Blocks:
-    """Blocks of about a megabyte of the rows with positive weight, as float64, with their weights."""
+    """The rows with positive weight and their weights, in float64 blocks of about a megabyte."""
     n_rows = max(1, 2**17 // A.shape[1])
 
     def blocks() -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
@@ -64,18 +64,19 @@ def row_blocks(A: Array, weights: np.ndarray | None, to_numpy: Callable[[Array],
 def measure(blocks: Blocks, *, center: bool, dtype: np.dtype, two_values: bool = False) -> Scaling:
     """Weighted mean and standard deviation of each column (without `center`: zero and root mean square).
 
-    There are two passes. The first finds the largest magnitude of each column. The second works on columns divided by
-    it, so squares neither overflow nor underflow; means and squares are relative to the first row and merged block by
-    block (Chan, Golub and LeVeque, 1983), so a constant column has its value as mean and deviation 0, exactly.
+    The first pass finds the largest magnitude of each column. The second pass works on columns divided by about this
+    magnitude, so squares neither overflow nor underflow. Means and squares are relative to the first row and are merged
+    block by block (Chan, Golub and LeVeque, 1983). A constant column therefore has exactly its value as mean and
+    exactly 0 as deviation.
 
-    A column that varies only by rounding has no scale; its magnitude takes the place (1 if the column is all zero).
-    With `two_values`, the scale of a column of exactly two values is their distance: a rare one would otherwise be many
+    If a column varies only by rounding, its scale is its largest magnitude (1 if the column is all zero). With
+    `two_values`, the scale of a column of exactly two values is their distance: the rare value would otherwise be many
     standard deviations away.
     """
     ranges = [(block.min(axis=0), block.max(axis=0)) for block, _ in blocks()]
     low, high = np.min([low for low, _ in ranges], axis=0), np.max([high for _, high in ranges], axis=0)
     largest = np.maximum(high, -low)
-    # A power of two divides without rounding; the smallest normal number keeps its inverse finite.
+    # Dividing by a power of two does not round. The smallest normal number as lower bound keeps its inverse finite.
     _, exponent = np.frexp(np.where(largest > 0, np.maximum(largest, np.finfo(np.float64).tiny), 1.0))
     unit = np.ldexp(1.0, exponent - 1)
     mean, squares, total = np.zeros_like(unit), np.zeros_like(unit), 0.0
@@ -84,7 +85,7 @@ def measure(blocks: Blocks, *, center: bool, dtype: np.dtype, two_values: bool =
     for block, weights in blocks():
         if has_two.any():
             has_two &= ((block == low) | (block == high)).all(axis=0)
-        u = block / unit
+        u = block / unit  # then relative to the first row, then to the mean of the block
         if first is None:
             first = u[0].copy() if center else np.zeros_like(u[0])
         u -= first
@@ -96,6 +97,7 @@ def measure(blocks: Blocks, *, center: bool, dtype: np.dtype, two_values: bool =
         np.square(u, out=u)
         block_squares = u.sum(axis=0) if weights is None else weights @ u
         total += block_total
+        # Merge: squares += delta^2 n_block n_before / n, mean += delta n_block / n, with n = n_block + n_before.
         delta = block_mean - mean
         squares = squares + block_squares + np.square(delta) * (block_total * (total - block_total) / total)
         mean = mean + delta * (block_total / total)
@@ -103,7 +105,7 @@ def measure(blocks: Blocks, *, center: bool, dtype: np.dtype, two_values: bool =
     constant = deviation <= (10 * np.finfo(dtype).eps if center else 0.0) * (largest / unit)
     scale = np.where(constant, np.where(largest > 0, largest, 1.0), deviation * unit)
     scale = np.where(has_two & (high > low), np.minimum(high - low, np.finfo(dtype).max), scale)
-    scale = np.maximum(scale, np.finfo(dtype).tiny)  # its inverse is finite
+    scale = np.maximum(scale, np.finfo(dtype).tiny)  # keeps its inverse finite
     shift = (mean + first) * unit
     return Scaling(_representable(shift, dtype), _representable(scale, dtype), constant)
 
@@ -114,7 +116,7 @@ def _representable(a: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def standardize(a: np.ndarray, scaling: Scaling, dtype: np.dtype) -> np.ndarray:
-    """(a - shift) / scale in float64, rounded to `dtype`; `a` itself for the identity."""
+    """(a - shift) / scale, computed in float64 and rounded to `dtype`; the identity only converts `a`."""
     if not scaling.is_identity:
         a = (np.asarray(a, dtype=np.float64) - scaling.shift) / scaling.scale
     with np.errstate(over="ignore"):
@@ -122,15 +124,15 @@ def standardize(a: np.ndarray, scaling: Scaling, dtype: np.dtype) -> np.ndarray:
 
 
 def fold_inputs(W: np.ndarray, b: np.ndarray, x: Scaling) -> tuple[np.ndarray, np.ndarray]:
-    """First-layer W (d, h) and b (h,) for the raw inputs, from those for the standardized ones."""
+    """First-layer W (d, h) and b (h,) for raw inputs, from W and b for standardized inputs."""
     if x.is_identity:
         return W, b
-    W = np.asarray(W, dtype=np.float64) / x.scale[:, None]
-    return W, b - x.shift @ W
+    W = np.asarray(W, dtype=np.float64) / x.scale[:, None]  # W = W' / scale_x
+    return W, b - x.shift @ W  # b = b' - shift_x W
 
 
 def fold_outputs(V: np.ndarray, c: np.ndarray, y: Scaling) -> tuple[np.ndarray, np.ndarray]:
-    """Last-layer V (h, m) and c (m,) for the raw outputs, from those for the standardized ones."""
+    """Last-layer V (h, m) and c (m,) for raw outputs, from V and c for standardized outputs."""
     if y.is_identity:
         return V, c
-    return np.asarray(V, dtype=np.float64) * y.scale, c * y.scale + y.shift
+    return np.asarray(V, dtype=np.float64) * y.scale, c * y.scale + y.shift  # V' scale_y, c' scale_y + shift_y

@@ -1,1 +1,1 @@
-"""What uses the estimators: displays, ONNX, and the demonstration."""
+"""Tools that use the estimators: displays, ONNX export and the demo."""

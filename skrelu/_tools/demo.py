@@ -1,4 +1,4 @@
-"""The demonstration, ``python -m skrelu``: the tutorials, and a search for the learning rate on real data."""
+"""The demo, ``python -m skrelu``: the two tutorials, and a search for the learning rate on real data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 
 from skrelu import LearningRateDisplay, LinearGDRegressor, LossCurveDisplay, TwoLayerReLURegressor, __version__
 
-MODEL = "twolayerreluregressor"  # the pipeline's name of that step
+MODEL = "twolayerreluregressor"  # name of this step in the pipeline
 GRID = [
     {f"{MODEL}__solver": ["gd"], f"{MODEL}__learning_rate": ["auto", 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0]},
     {f"{MODEL}__solver": ["adam"], f"{MODEL}__learning_rate": ["auto", 0.0001, 0.001, 0.1, 1.0]},
@@ -40,7 +40,7 @@ BLUE, ORANGE, GREY = "#1f5fa8", "#dd7a1c", "#8a8a8a"
 
 
 class Candidate(NamedTuple):
-    """One row of the search's table; `score` is NaN if any fold diverged."""
+    """One row of the search table; `score` is NaN if any fold diverged."""
 
     solver: str
     learning_rate: float | str
@@ -51,33 +51,33 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True)
 class Results:
-    """What the figure shows."""
+    """The data of the figure."""
 
     network_losses: list[float]
     linear_losses: list[float]
     search: GridSearchCV
     candidates: list[Candidate]
-    auto_rates: dict[str, float]  # what learning_rate="auto" is for each solver on all training rows
+    auto_rates: dict[str, float]  # the value of learning_rate="auto" for each solver on all training rows
     chosen: str
     y_true: np.ndarray
     y_pred: np.ndarray
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run everything, print it, and draw it if matplotlib is there."""
+    """Run everything, print the results, and draw them if matplotlib is installed."""
     parser = argparse.ArgumentParser(prog="python -m skrelu", description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("skrelu_demo.png"), help="the figure (%(default)s)")
+    parser.add_argument("--output", type=Path, default=Path("skrelu_demo.png"), help="figure (default: %(default)s)")
     path = parser.parse_args(arguments).output
     if path.is_dir() or not path.absolute().parent.is_dir():
-        parser.error(f"--output has to be a file in a directory that exists; got {path}")
+        parser.error(f"--output must be a file in an existing directory; got {path}")
     start = time.perf_counter()
     report_figure(demonstrate(), path)
-    print(f"All of it took {time.perf_counter() - start:.1f} s.")
+    print(f"Total time: {time.perf_counter() - start:.1f} s.")
 
 
-@threadpool_limits.wrap(limits=1)  # at these sizes more threads gain nothing, and lose much on a busy machine
+@threadpool_limits.wrap(limits=1)  # at these sizes more threads do not help, and on a busy machine they hurt
 def demonstrate() -> Results:
-    """Run and print the tutorials, the search and the comparison."""
+    """Run the tutorials, the search and the comparison, and print their results."""
     print(
         f"skrelu {__version__} with scikit-learn {sklearn.__version__} and NumPy {np.__version__}, BLAS on one thread"
     )
@@ -94,7 +94,7 @@ def demonstrate() -> Results:
 
 
 def tutorial_network() -> list[float]:
-    """The two-layer network on random data; the tutorial's lines of output."""
+    """Train the two-layer network on random data; print the losses in the tutorial's format."""
     heading("1. The tutorial's network: 64 rows, 1000 inputs, 100 hidden units, 10 outputs, all random")
     model = TwoLayerReLURegressor(
         100,
@@ -111,7 +111,7 @@ def tutorial_network() -> list[float]:
     rng = np.random.RandomState(0)
     x, y = rng.randn(64, 1000), rng.randn(64, 10)
     rng_plain = deepcopy(rng)
-    model.set_params(random_state=rng)  # the weights come from where the tutorial takes them, too
+    model.set_params(random_state=rng)  # as in the tutorial, the weights are drawn after x and y
     start = time.perf_counter()
     model.fit(x, y)
     elapsed = time.perf_counter() - start
@@ -126,12 +126,12 @@ def tutorial_network() -> list[float]:
     plain = clone(model).set_params(precompute=False, random_state=rng_plain).fit(x, y)
     elapsed = time.perf_counter() - start
     difference = np.max(np.abs(np.divide(plain.loss_curve_, model.loss_curve_) - 1.0))
-    print(f"Iterated plainly, with precompute=False: {elapsed:.2f} s, and losses within {difference:.0e} of these.")
+    print(f"Without the shortcut (precompute=False): {elapsed:.2f} s; the losses agree within {difference:.0e}.")
     return model.loss_curve_
 
 
 def tutorial_linear() -> list[float]:
-    """The linear model; what the tutorial recovers by running its cell three times."""
+    """Train the linear model; print the coefficients that the tutorial recovers by running its cell three times."""
     heading("2. The linear tutorial: 1000 rows, targets 2 x1 - 3 x2 + 5 + noise")
     rng = np.random.RandomState(0)
     n = 1000
@@ -144,24 +144,24 @@ def tutorial_linear() -> list[float]:
     print_coefficients("truth", np.array([2.0, -3.0]), 5.0)
     for runs in (1, 2, 3):
         model.fit(X, targets)
-        print_coefficients(f"{100 * runs} iterations (the cell run {runs}x)", model.coef_, model.intercept_)
+        print_coefficients(f"{100 * runs} iterations (runs of the cell: {runs})", model.coef_, model.intercept_)
     default = LinearGDRegressor().fit(X, targets)
-    print_coefficients("LinearGDRegressor(), its defaults", default.coef_, default.intercept_)
+    print_coefficients("LinearGDRegressor(), defaults", default.coef_, default.intercept_)
     exact = LinearRegression().fit(X, targets)
     print_coefficients("least squares (LinearRegression)", exact.coef_, exact.intercept_)
     return model.loss_curve_
 
 
 def print_coefficients(what: str, coef: np.ndarray, intercept: float) -> None:
-    """One row of the linear tutorial's table."""
+    """Print one row of the linear tutorial's table."""
     print(f"{what:36}  weights {coef[0]:8.5f} {coef[1]:9.5f}   bias {intercept:8.5f}")
 
 
 def search_learning_rate(X: np.ndarray, y: np.ndarray) -> tuple[GridSearchCV, dict[str, float]]:
-    """The search, and what "auto" is on the rows given."""
+    """The fitted search, and the value of "auto" for each solver on these rows."""
     pipeline = make_pipeline(SimpleImputer(), TwoLayerReLURegressor(random_state=0))
     search = GridSearchCV(pipeline, GRID, cv=N_FOLDS, error_score=np.nan)
-    with warnings.catch_warnings():  # that candidates fail is part of the table
+    with warnings.catch_warnings():  # the table shows which candidates fail
         warnings.filterwarnings("ignore", category=FitFailedWarning)
         warnings.filterwarnings("ignore", "One or more of the test scores are non-finite", UserWarning)
         search.fit(X, y)
@@ -171,7 +171,7 @@ def search_learning_rate(X: np.ndarray, y: np.ndarray) -> tuple[GridSearchCV, di
 
 
 def candidates_of(search: GridSearchCV) -> list[Candidate]:
-    """The rows of the search's table, in the order of the grid."""
+    """The rows of the search table, in the order of the grid."""
     table = search.cv_results_
     scores = np.stack([table[f"split{k}_test_score"] for k in range(N_FOLDS)])
     return [
@@ -187,8 +187,8 @@ def candidates_of(search: GridSearchCV) -> list[Candidate]:
 
 
 def print_search(search: GridSearchCV, candidates: list[Candidate], auto_rates: dict[str, float]) -> None:
-    """The table, the best parameters and what bounds the learning rate."""
-    heading("3. A search for the learning rate: scikit-learn's diabetes data, raw, 331 of the 442 patients")
+    """Print the table, the best parameters and the limit of the learning rate."""
+    heading("3. A search for the learning rate: scikit-learn's raw diabetes data, 331 of the 442 patients")
     steps = " -> ".join(type(step).__name__ for _, step in search.estimator.steps)
     print(f"GridSearchCV, {N_FOLDS} folds, over the pipeline {steps}")
     print("\nsolver  learning rate      mean R2   fit time")
@@ -200,12 +200,12 @@ def print_search(search: GridSearchCV, candidates: list[Candidate], auto_rates: 
     eta = auto_rates["gd"]
     print(f"\nBest parameters: {describe(search)}")
     paragraph(
-        f"For gd, 'auto' is 1/L, with L the curvature of the loss at the initial weights: {eta:.3g} on all "
-        f"training rows, and each fold has its own. Around those weights gradient descent is stable up to "
-        f"2/L = {2 * eta:.3g}. A little above, a network may still settle where the loss is flatter; far above, it "
-        "diverges, and costs only the few iterations until that is seen. Adam divides its steps by the size of the "
-        "gradient: with too large a rate it scores badly rather than diverges. The imputer has nothing to fill here; "
-        "it stands for your preprocessing."
+        "For gd, 'auto' is 1/L, with L the curvature of the loss at the initial weights. "
+        f"It is {eta:.3g} on all training rows; each fold has its own value. Around the initial weights, gradient "
+        f"descent is stable up to 2/L = {2 * eta:.3g}. Slightly above, a network may still settle in a region with a "
+        "flatter loss. Far above, it diverges, which costs only the few iterations before it is detected. Adam "
+        "divides its steps by the size of the gradient, so a rate that is too large gives a bad score instead of "
+        "divergence. The imputer has nothing to fill here; it is a placeholder for your own preprocessing."
     )
 
 
@@ -216,18 +216,18 @@ def describe(search: GridSearchCV) -> str:
 
 
 def print_divergence(X: np.ndarray, y: np.ndarray) -> None:
-    """What `fit` says when it diverges, outside of a search."""
+    """Print the error that a diverging `fit` raises outside a search."""
     try:
         TwoLayerReLURegressor(solver="gd", learning_rate=1.0, random_state=0).fit(X, y)
     except ValueError as error:
-        paragraph(f"Outside of a search, a diverging fit raises ValueError: {error}")
+        paragraph(f"Outside a search, a diverging fit raises ValueError: {error}")
 
 
 def compare(
     search: GridSearchCV, X_train: np.ndarray, y_train: np.ndarray, X_test: np.ndarray, y_test: np.ndarray
 ) -> np.ndarray:
-    """Print R2 on the held-out rows beside other models'; return the predictions of the model found."""
-    heading(f"4. On the {len(y_test)} patients held out, which the search has not seen")
+    """Compare R2 on the held-out rows with other models; return the predictions of the model found by the search."""
+    heading(f"4. Comparison on the {len(y_test)} held-out patients, which the search has not seen")
     scaled_mlp = make_pipeline(StandardScaler(), MLPRegressor(random_state=0))
     others: dict[str, Any] = {
         "skrelu's TwoLayerReLURegressor(), defaults": TwoLayerReLURegressor(random_state=0),
@@ -251,17 +251,17 @@ def compare(
         print(f"{name:44} {r2_score(y_test, y_pred):7.3f}  {against:>15}  {1000 * fit_time:6.0f} ms")
     mlp = scaled_mlp[-1]
     paragraph(
-        "Apart from what was searched, all parameters are defaults. skrelu's models get X and y as they are; the "
-        "others get X, and the second MLPRegressor also y, through StandardScaler. The first MLPRegressor made "
-        f"{mlp.n_iter_} passes of its default of at most {mlp.max_iter}. The last column but one is the difference in "
-        "R2 and its standard error over these patients. The data are few, noisy and close to linear, so Ridge is "
-        "hard to beat; one split shows no more than orders of magnitude."
+        "All parameters are defaults, except those that were searched. skrelu's models get the raw X and y. All other "
+        "models get X through StandardScaler, and the second MLPRegressor gets y through StandardScaler as well. The "
+        f"first MLPRegressor made {mlp.n_iter_} passes; its default limit is {mlp.max_iter}. The column "
+        '"minus Ridge\'s" has the difference in R2 and its standard error over these patients. The data are few, '
+        "noisy and close to linear, so Ridge is hard to beat. One split shows no more than orders of magnitude."
     )
     return found
 
 
 def gain_in_r2(y: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
-    """R2 of `after` minus that of `before`, and its standard error from the paired differences of squared errors."""
+    """R2 of `after` minus R2 of `before`, and its standard error from paired differences of squared errors."""
     gains = ((y - before) ** 2 - (y - after) ** 2) / np.var(y)
     return float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(len(y)))
 
@@ -272,22 +272,22 @@ def heading(text: str) -> None:
 
 
 def paragraph(text: str) -> None:
-    """Print text in lines of at most 100 characters, after an empty one."""
+    """Print an empty line, and then the text in lines of up to 100 characters."""
     print("\n" + textwrap.fill(text, width=100, break_on_hyphens=False, break_long_words=False))
 
 
 def report_figure(results: Results, path: Path) -> None:
-    """Draw the results and say where, or say what that takes."""
+    """Save the figure and print its path, or print how to install matplotlib."""
     print()
     if importlib.util.find_spec("matplotlib") is None:
-        print('No figure, as matplotlib is not installed. To get it: pip install "skrelu[plot]"')
+        print('No figure: matplotlib is not installed. To install it: pip install "skrelu[plot]"')
         return
     draw(results).savefig(path, format="png", dpi=150)
     print(f"Figure: {path.absolute()}")
 
 
 def draw(results: Results) -> Any:
-    """The figure: loss curves; score over learning rate; predicted against actual."""
+    """Draw the figure: loss curves, score over learning rate, and predicted against actual values."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -307,29 +307,29 @@ def draw(results: Results) -> Any:
 
 
 def draw_losses(axes: Any, results: Results) -> None:
-    """Loss curves of the two tutorials."""
+    """Draw the loss curves of the two tutorials."""
     network = LossCurveDisplay(loss_curve=results.network_losses, name="network: sum of squared errors")
     network.plot(axes, line_kwargs={"color": BLUE, "linewidth": 2})
-    linear = LossCurveDisplay(loss_curve=results.linear_losses, name="linear: half the mean of them")
+    linear = LossCurveDisplay(loss_curve=results.linear_losses, name="linear model: half the mean squared error")
     linear.plot(axes, line_kwargs={"color": ORANGE, "linewidth": 2})
     axes.set(title="The tutorials", xlabel="iteration", ylabel="loss")
     axes.legend(frameon=False, loc="upper right")
 
 
 def draw_search(axes: Any, results: Results) -> None:
-    """R2 of each candidate, and those that diverged."""
+    """Draw R2 of each candidate, and crosses for those that diverged."""
     axes.set_prop_cycle(color=[BLUE, ORANGE])
     LearningRateDisplay.from_search(results.search, ax=axes, score_name="R²", line_kwargs={"linewidth": 2})
     limit = 2 * results.auto_rates["gd"]
     axes.axvline(limit, color=BLUE, linestyle=":", linewidth=1.2)
-    where = axes.get_xaxis_transform()  # rates, and fractions of the height
+    where = axes.get_xaxis_transform()  # x is a learning rate, y a fraction of the height
     axes.text(1.15 * limit, 0.13, "2/L of gd", color=BLUE, transform=where)
     axes.set(title="Search on the diabetes data", xlabel="learning rate")
     axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 0.1))
 
 
 def draw_predictions(axes: Any, results: Results) -> None:
-    """Predicted against actual on the held-out rows, by scikit-learn's own display."""
+    """Draw predicted against actual values of the held-out rows with scikit-learn's own display."""
     PredictionErrorDisplay.from_predictions(
         results.y_true,
         results.y_pred,

@@ -1,4 +1,4 @@
-"""The picture of a search over the learning rate, after scikit-learn's displays: scores, and what diverged."""
+"""`LearningRateDisplay`: a plot of a search over the learning rate, in the style of scikit-learn's displays."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ _LEVEL: dict[str, Any] = {"linestyle": "--", "linewidth": 1.2}
 
 
 class LearningRateDisplay:
-    """Score of the candidates of a search over the learning rate, and which of them diverged.
+    """Scores of the candidates of a search over the learning rate, and which candidates diverged.
 
-    To be made with `from_search`. The mean over the splits is drawn with a band of one standard deviation. A candidate
-    without a finite score in one of the splits, as when training diverges, is a cross at the foot of the picture. A
-    candidate with ``learning_rate="auto"`` has no place on the axis and is a dashed level. Scores that would make all
-    others look alike leave the picture at its lower edge: those whose distance from the best one is more than
-    100 times its median, and 100 times the median standard deviation.
+    Create it with `from_search`. A line shows the mean score over the splits, with a band of one standard deviation. A
+    cross at the foot of the plot marks a candidate without a finite score in some split, e.g. because training
+    diverged. A candidate with ``learning_rate="auto"`` has no place on the axis; a dashed horizontal line shows its
+    mean score.
+
+    Scores far below the best one leave the plot at its lower edge, because they would make all other scores look alike.
+    A score is far below if its distance from the best one exceeds 100 times the median distance and 100 times the
+    median standard deviation.
 
     Parameters
     ----------
     learning_rates : list of float or str, of length n_candidates
-        The learning rates; what is not a number is a level.
+        The learning rates. A string, such as "auto", is drawn as a horizontal line.
     scores : array-like of shape (n_candidates, n_splits)
-        The scores, NaN for a fit that failed.
+        The scores; NaN for a fit that failed.
     names : list of str, of length n_candidates, default=None
-        Candidates of the same name are one line, in the order of their rates; None makes all of them one.
+        Candidates with the same name form one line, in the order of their rates. None draws all candidates as one line.
     score_name : str, default="Score"
         Label of the score.
 
@@ -42,14 +45,14 @@ class LearningRateDisplay:
     lines_ : list of matplotlib Line2D
         Mean scores, one line per name.
     levels_ : list of matplotlib Line2D
-        Mean scores of the candidates without a number for a learning rate.
+        Horizontal lines at the mean scores of the candidates whose learning rate is not a number.
     diverged_ : list of matplotlib Line2D
-        Crosses at the learning rates that diverged, one Line2D per name that has any.
+        Crosses at the learning rates that diverged, one Line2D for each name with such a rate.
 
     See Also
     --------
     LossCurveDisplay : Loss over the iterations.
-    sklearn.model_selection.ValidationCurveDisplay : Score over a parameter, by fits of its own.
+    sklearn.model_selection.ValidationCurveDisplay : Score over a parameter; it fits the models itself.
 
     Examples
     --------
@@ -82,7 +85,7 @@ class LearningRateDisplay:
         Returns
         -------
         self : LearningRateDisplay
-            With the attributes set.
+            The display, with its attributes set.
 
         Raises
         ------
@@ -119,7 +122,7 @@ class LearningRateDisplay:
         return np.array([self.learning_rates[k] for k in rows], dtype=float)
 
     def _draw_line(self, rows: np.ndarray, scores: _Scores, name: str, style: dict[str, Any]) -> Any:
-        """Mean and standard deviation over the learning rate, for candidates of one name, possibly none; the colour."""
+        """Draw mean and standard deviation of the candidates of one name, possibly none; return the color."""
         rows = rows[np.argsort(self._rates(rows), kind="stable")]
         label = name if name and len(rows) else None
         (line,) = self.ax_.plot(self._rates(rows), scores.mean[rows], **{"marker": "o", "label": label, **style})
@@ -130,16 +133,16 @@ class LearningRateDisplay:
         return line.get_color()
 
     def _name_levels(self, names: np.ndarray, is_level: np.ndarray, valid: np.ndarray) -> None:
-        """The words that stand for learning rates, in the legend, and whether they diverged."""
+        """Add the rates that are words, such as "auto", to the legend, with the names for which they diverged."""
         words = np.array([str(rate) for rate in self.learning_rates])
         for word in dict.fromkeys(words[is_level].tolist()):
             label, diverged = repr(word), dict.fromkeys(names[is_level & (words == word) & ~valid].tolist())
             if diverged:
-                label += f": {' and '.join(diverged)} diverged".replace("  ", " ")  # there may be no names
+                label += f": {' and '.join(diverged)} diverged".replace("  ", " ")  # if there are no names
             self.ax_.plot([], [], **_LEVEL, color="grey", label=label)
 
     def _draw_foot(self, crosses: list[tuple[Any, np.ndarray]]) -> None:
-        """What diverged, in a strip below the scores: a row of crosses for each name."""
+        """Draw the rates that diverged in a strip below the scores, with one row of crosses for each name."""
         self.diverged_: list[Any] = []
         if not crosses:
             return
@@ -153,7 +156,7 @@ class LearningRateDisplay:
         ax.text(0.02, height / 2, "diverged", color="firebrick", verticalalignment="center", transform=ax.transAxes)
         for row, (color, rates) in enumerate(crosses):
             y = np.full(len(rates), height - 0.05 * (row + 1))
-            where = ax.get_xaxis_transform()  # learning rates, and fractions of the height
+            where = ax.get_xaxis_transform()  # x is a learning rate, y a fraction of the height
             style = {"color": color, "marker": "X", "markersize": 8, "linestyle": "none", "markeredgecolor": "none"}
             self.diverged_ += ax.plot(rates, y, transform=where, **style)
 
@@ -170,20 +173,20 @@ class LearningRateDisplay:
     ) -> LearningRateDisplay:
         """Draw the candidates of a fitted search.
 
-        Candidates that differ in other parameters, too, are one line for each combination of these. Of a candidate that
-        occurs several times, as in a halving search, the last one is taken.
+        If candidates also differ in other parameters, each combination of those is one line. If a candidate occurs
+        several times, as in a halving search, its last occurrence is drawn.
 
         Parameters
         ----------
         search : GridSearchCV or another search of scikit-learn
-            Fitted, with `error_score` NaN, the default: a candidate that diverges then has no score.
+            A fitted search. With the default `error_score`, NaN, a candidate that diverges has no score.
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes a new figure.
         param_name : str, default=None
-            Name of the learning rate among the parameters of the search; None takes the one that is "learning_rate" or
-            ends in "__learning_rate".
+            Name of the learning rate among the parameters of the search. None takes the parameter that is called
+            "learning_rate" or ends in "__learning_rate".
         metric : str, default=None
-            Which of several metrics; None takes the one that `refit` names.
+            The metric to draw if the search has several; None takes the one that `refit` names.
         score_name : str, default=None
             Label of the score; None takes it from `metric` or `search.scoring`.
         line_kwargs : dict, default=None
@@ -201,10 +204,11 @@ class LearningRateDisplay:
         NotFittedError
             If `search` is not fitted.
         TypeError
-            If it is not a search.
+            If `search` is not a search.
         ValueError
-            If the parameters of the search do not have exactly one learning rate and `param_name` is not given, or if
-            there are several metrics and `refit` does not name one.
+            If `param_name` is not given and the search does not have exactly one learning-rate parameter, or if
+            `metric` is not given, the search has several metrics and `refit` does not name one. If `param_name` or
+            `metric` is not in the search.
         """
         check_matplotlib_support(f"{cls.__name__}.from_search")
         if not hasattr(search, "refit"):
@@ -227,7 +231,7 @@ class LearningRateDisplay:
 
 
 class _Scores:
-    """What is drawn of the scores of each candidate: mean, one standard deviation below and above it; and where."""
+    """The mean score of each candidate, with one standard deviation; which scores are finite, and which comparable."""
 
     def __init__(self, scores: Any):
         scores = np.asarray(scores, dtype=float)
@@ -235,7 +239,7 @@ class _Scores:
         with np.errstate(over="ignore", invalid="ignore"):
             self.mean, deviation = scores.mean(axis=1), scores.std(axis=1)
             self.low, self.high = self.mean - deviation, self.mean + deviation
-        # Near enough to the best one to be seen beside it: what has nearly diverged may be at -1e200.
+        # Close enough to the best score to be seen on the same axis. A fit that nearly diverged may score -1e200.
         self.comparable = self.valid.copy()
         if self.valid.any():
             distance = self.mean[self.valid].max() - self.mean
@@ -250,7 +254,7 @@ def _metric(search: Any, metric: str | None) -> str:
     if metric is None and isinstance(search.refit, str):
         return search.refit
     if metric is None or metric not in search.scorer_:
-        raise ValueError(f"metric must be one of those of the search, {sorted(search.scorer_)}; got {metric!r}")
+        raise ValueError(f"metric must be one of the metrics of the search, {sorted(search.scorer_)}; got {metric!r}")
     return metric
 
 
@@ -260,17 +264,17 @@ def _learning_rate_name(params: list[dict[str, Any]], name: str | None) -> str:
     if len(rates) != 1:
         found = f"none that is called {name or 'learning_rate'}" if not rates else f"several, {rates}"
         raise ValueError(
-            f"The picture is of one learning rate, and the parameters of the search, {known}, have {found}: "
+            f"Expected exactly one learning-rate parameter, found {found}. The parameters of the search are {known}; "
             f"param_name must name one of them; got param_name={name!r}"
         )
     return rates[0]
 
 
 def _candidates(params: list[dict[str, Any]], rate_name: str, estimator: Any) -> dict[tuple[str, Any], int]:
-    """Name and learning rate of each candidate, and its last row in the table.
+    """Name and learning rate of each candidate, mapped to its last row in the table.
 
-    The name says those other parameters in which candidates differ. A candidate without a learning rate of its own has
-    that of the estimator that is searched.
+    The name lists the other parameters in which candidates differ. A candidate that does not set the learning rate has
+    the learning rate of the searched estimator.
     """
     others = dict.fromkeys(key for candidate in params for key in candidate if key != rate_name)
     varied = [key for key in others if len({repr(candidate.get(key)) for candidate in params}) > 1]

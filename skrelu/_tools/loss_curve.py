@@ -1,4 +1,4 @@
-"""The picture of training, after scikit-learn's displays: the loss over the iterations."""
+"""`LossCurveDisplay`: a plot of the loss over the iterations, in the style of scikit-learn's displays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 class LossCurveDisplay:
     """Loss of a fitted estimator over the iterations.
 
-    To be made with `from_estimator`. Several estimators are compared by drawing each on the axes of the first, with
+    Create it with `from_estimator`. To compare several estimators, draw each on the axes of the first with
     ``ax=display.ax_``.
 
     Parameters
@@ -20,9 +20,9 @@ class LossCurveDisplay:
     loss_curve : array-like of shape (n_iter,)
         Training loss of each iteration.
     validation_loss_curve : array-like of shape (n_iter,), default=None
-        Validation loss of each iteration, if there is any.
+        Validation loss of each iteration, if any.
     name : str, default=None
-        Name of the estimator, for the legend; without name and validation loss there is none.
+        Name of the estimator in the legend. Without a name and without a validation loss, the plot has no legend.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class LossCurveDisplay:
     line_ : matplotlib Line2D
         The training loss.
     validation_line_ : matplotlib Line2D or None
-        The validation loss, dashed and in the colour of the training loss.
+        The validation loss, dashed and in the color of the training loss.
 
     See Also
     --------
@@ -72,24 +72,24 @@ class LossCurveDisplay:
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes a new figure.
         scale : {"log", "linear"}, default="log"
-            Scale of the loss. A loss of zero lies below a logarithmic axis. If no loss is above zero the axis stays as
-            it is, which for new axes is linear.
+            Scale of the loss axis. A loss of zero lies below a logarithmic axis. If no loss is above zero, the axis
+            keeps its scale, which is linear for new axes.
         name : str, default=None
-            Name for the legend instead of `self.name`.
+            Name in the legend; None uses `self.name`.
         line_kwargs : dict, default=None
             Keyword arguments of :meth:`matplotlib.axes.Axes.plot` for both lines.
 
         Returns
         -------
         self : LossCurveDisplay
-            With the attributes set.
+            The display, with its attributes set.
 
         Raises
         ------
         ImportError
             If matplotlib is not installed.
         ValueError
-            If `scale` is another one.
+            If `scale` is not "log" or "linear".
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         if scale not in ("log", "linear"):
@@ -116,7 +116,7 @@ class LossCurveDisplay:
 
     def _draw(self, losses: Any, style: dict[str, Any]) -> Any:
         losses = np.asarray(losses, dtype=float)
-        if len(losses) == 1:  # a point is no line
+        if len(losses) == 1:  # a line of one point is invisible without a marker
             style = {"marker": "o", **style}
         return self.ax_.plot(np.arange(len(losses)), losses, **style)[0]
 
@@ -135,15 +135,15 @@ class LossCurveDisplay:
         Parameters
         ----------
         estimator : estimator
-            With `loss_curve_`, and `validation_loss_curve_` where there is one: a fitted estimator of skrelu or, for
-            one, an `MLPRegressor`; or a Pipeline that ends in one, a search that found one, a
-            TransformedTargetRegressor.
+            A fitted estimator with the attribute `loss_curve_` and, optionally, `validation_loss_curve_`, e.g. an
+            estimator of skrelu or an `MLPRegressor`. A Pipeline that ends in such an estimator, a search that found
+            one, and a TransformedTargetRegressor of one work as well.
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes a new figure.
         scale : {"log", "linear"}, default="log"
             Scale of the loss, see `plot`.
         name : str, default=None
-            Name for the legend; None is the name of the class.
+            Name in the legend; None uses the name of the class.
         line_kwargs : dict, default=None
             Keyword arguments of :meth:`matplotlib.axes.Axes.plot` for both lines.
 
@@ -159,7 +159,7 @@ class LossCurveDisplay:
         NotFittedError
             If `estimator` is not fitted.
         ValueError
-            If `estimator` keeps no loss curve.
+            If `estimator` has no `loss_curve_`, or if `scale` is not "log" or "linear".
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         model = _with_loss_curve(estimator)
@@ -179,7 +179,7 @@ def new_axes() -> Any:
 
 
 def _with_loss_curve(estimator: Any) -> Any:
-    """The estimator that was trained, within a search, a pipeline or a TransformedTargetRegressor."""
+    """The trained estimator, taken out of a search, a pipeline or a TransformedTargetRegressor."""
     check_is_fitted(estimator)
     if hasattr(estimator, "loss_curve_"):
         return estimator
@@ -190,5 +190,5 @@ def _with_loss_curve(estimator: Any) -> Any:
         return _with_loss_curve(estimator.steps[-1][1])
     raise ValueError(
         f"{type(estimator).__name__} has no loss_curve_. LossCurveDisplay takes a fitted estimator of skrelu, or "
-        "another one that keeps its losses under this name."
+        "another estimator with this attribute."
     )

@@ -1,4 +1,4 @@
-"""Fitted models as ONNX graphs: alone, or within whatever skl2onnx converts."""
+"""Export of fitted models to ONNX: alone, or inside a model that skl2onnx converts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skrelu._arrays.select import to_numpy
 from skrelu._linear import LinearGDRegressor
 from skrelu._two_layer import TwoLayerReLURegressor
 
-# The first versions with all that the graphs use; any runtime since the end of 2020 reads them.
+# The first versions with every operator used here. Every runtime since the end of 2020 reads them.
 _OPSET, _IR_VERSION = 13, 7
 
 _ESTIMATORS = (LinearGDRegressor, TwoLayerReLURegressor)
@@ -26,9 +26,9 @@ def to_onnx(estimator: Any) -> Any:
     """Convert a fitted regressor of skrelu to an ONNX model.
 
     The graph is Gemm, Relu, Gemm for the network and Gemm for the linear model. It computes in the dtype of the
-    coefficients, that of the X of `fit`: a model fitted on float64 takes and returns double. Rounding its coefficients
-    to float32 would lose what the intercept has to cancel where X or y lie far from zero; for a graph that takes
-    float32, fit on float32, or see `register_onnx_converters`.
+    coefficients, which is the dtype of X in `fit`: a model fitted on float64 takes and returns double. The coefficients
+    are not rounded to float32. If X or y lie far from zero, rounding would lose the digits that the intercept has to
+    cancel. For a graph that takes float32, fit on float32 or see `register_onnx_converters`.
 
     Parameters
     ----------
@@ -38,8 +38,8 @@ def to_onnx(estimator: Any) -> Any:
     Returns
     -------
     onnx.ModelProto
-        The model. Its input "X" has shape (n_samples, n_features), with any number of rows, and its output "variable"
-        has shape (n_samples, n_outputs): (n_samples, 1) if the y of `fit` was 1-D. Names and shapes are those of
+        The model. Its input "X" has shape (n_samples, n_features), with any number of rows. Its output "variable" has
+        shape (n_samples, n_outputs), i.e. (n_samples, 1) if y was 1-D in `fit`. Names and shapes are the same as in
         skl2onnx.
 
     Raises
@@ -63,15 +63,15 @@ def to_onnx(estimator: Any) -> Any:
     >>> model = to_onnx(LinearGDRegressor().fit(X, [1.0, 3.0, 5.0]))
     >>> [node.op_type for node in model.graph.node]
     ['Gemm']
-    >>> len(model.SerializeToString()) < 300  # what a file of it holds
+    >>> len(model.SerializeToString()) < 300  # bytes in a file
     True
     """
     onnx = _require("onnx", "to_onnx", '"skrelu[onnx]"')
     if not isinstance(estimator, _ESTIMATORS):
         raise TypeError(
-            f"to_onnx takes a LinearGDRegressor or TwoLayerReLURegressor; got {type(estimator).__name__}. Of a search "
-            "pass best_estimator_; for a Pipeline with one of them call skrelu.register_onnx_converters() and then "
-            "skl2onnx.to_onnx."
+            f"to_onnx takes a LinearGDRegressor or TwoLayerReLURegressor; got {type(estimator).__name__}. "
+            "For a search, pass its best_estimator_. For a Pipeline that contains one of the two, call "
+            "skrelu.register_onnx_converters() and then skl2onnx.to_onnx."
         )
     check_is_fitted(estimator)
     layers = _layers(estimator)
@@ -89,11 +89,12 @@ def to_onnx(estimator: Any) -> Any:
 
 
 def register_onnx_converters() -> None:
-    """Teach skl2onnx the regressors of skrelu.
+    """Register skrelu's estimators with skl2onnx.
 
-    After this call ``skl2onnx.to_onnx`` and ``skl2onnx.convert_sklearn`` convert models that contain fitted regressors
-    of skrelu: pipelines, searches, ensembles. These compute, as `predict` does, in the wider dtype of their input and
-    their coefficients, and return float32, or double where their input is double. A second call changes nothing.
+    After this call, ``skl2onnx.to_onnx`` and ``skl2onnx.convert_sklearn`` convert models that contain fitted regressors
+    of skrelu: pipelines, searches, ensembles. Like `predict`, a converted regressor computes in the wider dtype of its
+    input and its coefficients. It returns double if its input is double, otherwise float32. A second call changes
+    nothing.
 
     Raises
     ------
@@ -102,7 +103,7 @@ def register_onnx_converters() -> None:
 
     See Also
     --------
-    to_onnx : A regressor alone, without skl2onnx.
+    to_onnx : Converts a regressor alone, without skl2onnx.
 
     Examples
     --------
@@ -144,7 +145,7 @@ def _layers(estimator: Any) -> Layers:
 def _build(
     layers: Layers, source: str, given: np.dtype, target: str, wanted: np.dtype, unique: Callable[[str], str]
 ) -> tuple[list[Node], dict[str, np.ndarray]]:
-    """Nodes from `source`, of dtype `given`, to `target`, of dtype `wanted`, and the constants they take, by name."""
+    """Nodes that lead from `source` (dtype `given`) to `target` (dtype `wanted`), and their constants by name."""
     dtype = np.result_type(layers[0][0], given if given.kind == "f" else np.float64)
     constants: dict[str, np.ndarray] = {}
     steps: list[tuple[str, list[str], np.dtype | None]] = []  # operator, further inputs, dtype of a cast
@@ -180,7 +181,7 @@ def _element_type(dtype: np.dtype) -> int:
 
 
 def _infer_output(operator: Any) -> None:
-    """Type and shape of the output, for skl2onnx."""
+    """Tell skl2onnx the type and shape of the output."""
     from skl2onnx.common.shape_calculator import calculate_linear_regressor_output_shapes
 
     calculate_linear_regressor_output_shapes(operator)
