@@ -37,6 +37,15 @@ def _beyond_the_range(X: np.ndarray, predicted: np.ndarray) -> str:
     )
 
 
+def _warn(outcome: Outcome) -> None:
+    """Issue the warnings of an outcome, at the line that called `fit` or `partial_fit`."""
+    caller = 4  # frames: this function, fit, scikit-learn's context around fit, the caller
+    for message in outcome.warnings:
+        warnings.warn(message, ConvergenceWarning, stacklevel=caller)
+    for message in outcome.notes:
+        warnings.warn(message, UserWarning, stacklevel=caller)
+
+
 class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Base class of the regressors trained by hand-written gradients.
 
@@ -63,7 +72,6 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
     _coefficients: ClassVar[str]  # the fitted array whose library `predict` and a resumed fit must match
 
     array_module: str
-    early_stopping: bool = False
     random_state: Any
     warm_start: bool
 
@@ -153,7 +161,8 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         validation_set = X_val, y_val, sample_weight_val
         with self._replaced_on_success() as fitted, np.errstate(all="ignore"):  # overflow is found and reported
             outcome = fitted._train(self._recipe(), X, y, sample_weight, validation_set, resume=self.warm_start)
-        self._report(outcome)
+            _warn(outcome)
+        self._raise_if_interrupted(outcome)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -185,15 +194,16 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
             If training diverges; if the input is not valid, or has another number of features or outputs than before.
         """
         self._validate_params()  # the decorator skips it for a fitted estimator
-        if self.early_stopping:
+        recipe = self._recipe()
+        if recipe.early_stopping:
             raise ValueError(
                 "partial_fit does not support early_stopping=True, whose validation set would be a part of each call's "
                 "rows. Set early_stopping=False."
             )
-        recipe = self._recipe().single_pass()
         with self._replaced_on_success() as fitted, np.errstate(all="ignore"):  # overflow is found and reported
-            outcome = fitted._train(recipe, X, y, sample_weight, (None, None, None), resume=True)
-        self._report(outcome)
+            outcome = fitted._train(recipe.single_pass(), X, y, sample_weight, (None, None, None), resume=True)
+            _warn(outcome)
+        self._raise_if_interrupted(outcome)
         return self
 
     def predict(self, X: Any) -> Any:
@@ -304,13 +314,7 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
             "_state": state,
         }
 
-    def _report(self, outcome: Outcome) -> None:
-        """Tell the user what the outcome says, at the line that called `fit` or `partial_fit`."""
-        below = 4  # the caller's frame: below it are fit, scikit-learn's context around it, and this function
-        for message in outcome.warnings:
-            warnings.warn(message, ConvergenceWarning, stacklevel=below)
-        for message in outcome.notes:
-            warnings.warn(message, UserWarning, stacklevel=below)
+    def _raise_if_interrupted(self, outcome: Outcome) -> None:
         if outcome.status == "interrupted":
             raise KeyboardInterrupt(
                 f"{type(self).__name__} was interrupted and keeps what was completed: it is fitted by n_iter_="

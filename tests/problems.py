@@ -15,12 +15,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 from skrelu._arrays import GenericArrayModule, NumpyArrayModule
-from skrelu._rows.batches import Batches
+from skrelu._engines.full_batch import FullBatch
+from skrelu._engines.recipe import Recipe
+from skrelu._models.base import Batch
 from skrelu._models.linear import LinearModel
 from skrelu._models.network import TwoLayerNetwork
-from skrelu._engines.full_batch import FullBatch
 from skrelu._models.penalty import Penalty
 from skrelu._models.standardize import identity
+from skrelu._rows.batches import Batches
 
 EPS = np.finfo(np.float64).eps
 CLASSES = [TwoLayerReLURegressor, LinearGDRegressor]
@@ -82,10 +84,10 @@ ENGINES = {
     "minibatches, penalty": clone(ADAM).set_params(alpha=1.0),
     "minibatches, one batch": clone(ADAM).set_params(batch_size=100),
     "full batch": clone(DESCENT).set_params(precompute=False),
-    "full batch, momentum": clone(DESCENT).set_params(precompute=False, momentum=0.9, alpha=1.0),
+    "full batch, momentum": clone(DESCENT).set_params(precompute=False, momentum=0.9, alpha=1.0, n_members=3),
     "sample space": clone(DESCENT).set_params(precompute=True),
     "sample space, momentum": clone(DESCENT).set_params(precompute=True, momentum=0.9),
-    "sample space, penalty": clone(DESCENT).set_params(precompute=True, momentum=0.5, alpha=2.0),
+    "sample space, penalty": clone(DESCENT).set_params(precompute=True, momentum=0.5, alpha=2.0, n_members=2),
     "linear": clone(LINEAR).set_params(precompute=False),
     "closed form": clone(LINEAR).set_params(precompute=True),
     "closed form, penalty": clone(LINEAR).set_params(precompute=True, alpha=3.0),
@@ -311,26 +313,31 @@ def model_for(problem, rows=None):
     n, d, h, m = problem.shape
     am = NumpyArrayModule()
     if h is None:
-        model = LinearModel(am, d, m, problem.intercept, rows or n, np.float64)
+        model = LinearModel(am, d, m, problem.intercept, np.float64)
     else:
-        model = TwoLayerNetwork(am, d, h, m, problem.intercept, rows or n, np.float64)
+        model = TwoLayerNetwork(am, d, h, m, problem.intercept, np.float64)
     write(model, model.theta, problem.parameters)
+    model.allocate(rows or n)
     return model
+
+
+def batch_of(problem):
+    """All rows as one batch."""
+    return Batch(problem.inputs, problem.y, problem.s, problem.c / len(problem.y))
 
 
 def batches_for(problem, rows):
     scaling = identity(problem.shape[1])
-    return Batches(NumpyArrayModule(), problem.X, problem.y, problem.s, scaling, ones=problem.intercept, rows=rows)
+    am, c = NumpyArrayModule(), problem.c
+    return Batches(am, problem.X, problem.y, problem.s, scaling, ones=problem.intercept, rows=rows, c=c)
 
 
-def full_batch_for(problem, rows, optimizer, *, strength=0.0, rate=1.0):
+def full_batch_for(problem, rows, *, strength=0.0, rate=1.0, momentum=0.0):
     """The engine of gradient descent on a problem that is read `rows` rows at a time."""
     batches = batches_for(problem, rows)
     model = model_for(problem, rows=batches.rows)
     penalty = Penalty(model, fixed=strength, c=problem.c, total_weight=problem.total)
-    engine = FullBatch(model, batches, optimizer, penalty, c=problem.c, epoch=0)
-    engine.rate = rate
-    return engine
+    return FullBatch(model, batches, penalty, Recipe(momentum=momentum), rate=rate)
 
 
 def write(model, flat, parameters):
@@ -339,7 +346,7 @@ def write(model, flat, parameters):
     views = model.views(flat)
     views[0][: len(first)] = first
     views[0][len(first) :] = bias
-    for view, value in zip(views[1:], last, strict=True):
+    for view, value in zip(views[1:], last, strict=False):  # a network may have a scaling layer
         view[...] = value[: len(view)]
 
 
@@ -347,7 +354,7 @@ def read(problem, model, flat):
     """The parameters in a flat vector of the model; intercepts are empty where there are none."""
     first, *last = (view.copy() for view in model.views(flat))
     d = problem.shape[1]
-    return [first[:d], first[d:].ravel(), *last]
+    return [first[:d], first[d:].ravel(), *last[:2]]
 
 
 def predict(X, parameters):

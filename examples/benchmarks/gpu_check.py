@@ -35,12 +35,12 @@ from sklearn.utils.estimator_checks import check_array_api_input_and_values, che
 
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 from skrelu._arrays import CupyArrayModule, NumpyArrayModule
-from skrelu._rows.batches import Batches
-from skrelu._models.network import TwoLayerNetwork
-from skrelu._models.optimizers import Adam
 from skrelu._engines.minibatches import Minibatches
+from skrelu._engines.recipe import Recipe
+from skrelu._models.network import TwoLayerNetwork
 from skrelu._models.penalty import Penalty
 from skrelu._models.standardize import identity
+from skrelu._rows.batches import Batches
 
 ROOT = Path(__file__).resolve().parents[2]
 Row = tuple[str, str, str, bool | None]  # check, result, requirement, whether it holds (None: only measured)
@@ -79,7 +79,7 @@ def seconds(function: Callable[[], Any], repeats: int = 3) -> float:
 
 def check_functions(dry: bool) -> list[Row]:
     """Compare every array function with NumPy's, on the cases of the tests; outputs hold NaN before."""
-    spec = importlib.util.spec_from_file_location("cases", ROOT / "tests" / "test_array_modules.py")
+    spec = importlib.util.spec_from_file_location("cases", ROOT / "tests" / "array_cases.py")
     assert spec is not None
     assert spec.loader is not None
     tests = importlib.util.module_from_spec(spec)
@@ -121,7 +121,11 @@ def check_training(dry: bool) -> list[Row]:
             ),
             "linear, 200 steps": (LinearGDRegressor(max_iter=200, precompute=False), limits[0]),
             "closed form": (LinearGDRegressor(max_iter=200, precompute=True), limits[0]),
-            "adam, 3 epochs": (TwoLayerReLURegressor(h, max_iter=3), limits[1]),
+            "adam, 3 epochs": (TwoLayerReLURegressor(h, n_members=1, scaling_layer=False, max_iter=3), limits[1]),
+            "adam, 4 members, 3 epochs": (
+                TwoLayerReLURegressor(h, n_members=4, scaling_layer=True, max_iter=3),
+                limits[1],
+            ),
         }
         for name, (model, limit) in works.items():
             model.set_params(random_state=0)
@@ -143,9 +147,10 @@ def check_asynchrony(dry: bool) -> list[Row]:
     X, y = problem(n, d, 2, np.float32)
     with am.session():
         data = Batches(am, am.from_numpy(X, None), am.from_numpy(y, None), None, identity(d), ones=True, rows=batch)
-        model = TwoLayerNetwork(am, d, h, 2, True, batch, np.dtype(np.float32))
+        model = TwoLayerNetwork(am, d, h, 2, True, np.dtype(np.float32), n_members=4, scaling_layer=True)
+        model.load(model.draw(np.random.RandomState(0)))
         penalty = Penalty(model, fixed=None, c=1.0, total_weight=float(n))
-        engine = Minibatches(model, data, Adam(am, model.theta), penalty, c=1.0, n_steps=None, seed=0, epoch=0)
+        engine = Minibatches(model, data, penalty, Recipe(solver="adam"), rate=1e-3)
         engine._pass()
         synchronize()
         start = time.perf_counter()
@@ -312,7 +317,8 @@ def check_speed(dry: bool) -> list[Row]:
         X, y = problem(n, d, m, dtype)
         options = {"learning_rate": 1e-6, "precompute": False} if batch is None else {"batch_size": batch}
         solver = "gd" if batch is None else "adam"
-        model = TwoLayerReLURegressor(h, solver=solver, standardize=False, random_state=0, **options)
+        # One member and no scaling layer: PyTorch's network.
+        model = TwoLayerReLURegressor(h, n_members=1, solver=solver, standardize=False, random_state=0, **options)
         there = sklearn.clone(model).set_params(array_module="cupy")
         ours, numpy = iteration_of(there, X, y, *on_gpu), iteration_of(model, X, y, *on_cpu)
         rate = 4.0 * n * d * h / ours / rates[np.dtype(dtype).name]

@@ -45,11 +45,12 @@ class Point(NamedTuple):
     m: int = 1
     batch: int = 128
     solver: str = "adam"
+    members: int = 4  # "auto" takes 8 for few rows
 
     @property
     def flops(self) -> float:
         """Floating-point operations of the matrix products of all passes."""
-        return PASSES[self.solver] * self.n * self.h * (4.0 * self.d + 6.0 * self.m)
+        return PASSES[self.solver] * self.n * self.h * (4.0 * self.d + 6.0 * self.members * self.m)
 
 
 class Sweep(NamedTuple):
@@ -71,7 +72,7 @@ SWEEPS = {
     "h": Sweep("h", 3, 11),
     "m": Sweep("m", 0, 7),
     "batch": Sweep("batch", 3, 12),
-    "gd_n": Sweep("n", 11, 18, Point(solver="gd")),
+    "gd_n": Sweep("n", 11, 18, Point(solver="gd", members=1)),
 }
 
 
@@ -90,6 +91,7 @@ def regressor(point: Point) -> TwoLayerReLURegressor:
     """The network, trained for a fixed number of passes."""
     return TwoLayerReLURegressor(
         point.h,
+        n_members=point.members,
         solver=point.solver,
         learning_rate=1e-3,
         batch_size=point.batch,
@@ -257,7 +259,7 @@ def time_choice(choice: Choice) -> dict[str, Any]:
             model.fit(X, y)
             times[precompute].append(time.perf_counter() - start)
     auto = choice.model.set_params(max_iter=1).fit(X, y)
-    shortcut = not {"sample_space", "closed_form"}.isdisjoint(auto._state["engine"])
+    shortcut = "shortcut" in auto._state["engine"]
     medians = {precompute: statistics.median(values) for precompute, values in times.items()}
     return {
         **choice._asdict(),

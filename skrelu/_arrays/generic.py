@@ -93,7 +93,7 @@ class GenericArrayModule:
 
     def relu(self, Z: Array, mask: Array | None, out: Array) -> None:
         if mask is None:
-            out[...] = self.xp.where(Z > 0, Z, self.xp.zeros_like(Z))
+            out[...] = self.xp.maximum(Z, self.xp.zeros_like(Z))
             return
         mask[...] = self.xp.astype(Z > 0, Z.dtype)
         out[...] = Z * mask

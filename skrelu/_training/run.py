@@ -162,9 +162,9 @@ class Run:
         )
 
     def _notes(self) -> list[str]:
-        """Whether weights look like shares, although the penalty takes them for numbers of rows."""
+        """Whether weights look like shares, although the automatic penalty takes them for numbers of rows."""
         total, n, recipe = self._rows.total_weight, self._rows.n_samples, self._recipe
-        is_penalized = recipe.alpha > 0 if recipe.alpha != "auto" else recipe.solver == "adam"
+        is_penalized = recipe.alpha == "auto" and recipe.solver == "adam"
         if not (is_penalized and total < _FEW_ROWS <= n):
             return []
         return [

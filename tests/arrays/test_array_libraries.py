@@ -14,17 +14,20 @@ from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 # A few iterations of each way of training, for what does not need the defaults.
-BRIEF = [
-    TwoLayerReLURegressor(20, max_iter=20, batch_size=8, random_state=0),
-    TwoLayerReLURegressor(20, solver="gd", momentum=0.9, max_iter=20, random_state=0),
-    TwoLayerReLURegressor(20, solver="gd", fit_intercept=False, max_iter=20, random_state=0),
-    LinearGDRegressor(max_iter=20),
-]
-every_estimator = pytest.mark.parametrize("estimator", BRIEF, ids=str)
+BRIEF = {
+    "adam": TwoLayerReLURegressor(20, n_members=1, scaling_layer=False, max_iter=20, batch_size=8, random_state=0),
+    "adam, members": TwoLayerReLURegressor(
+        20, n_members=4, scaling_layer=True, max_iter=20, batch_size=8, random_state=0
+    ),
+    "gd, momentum": TwoLayerReLURegressor(20, solver="gd", momentum=0.9, max_iter=20, random_state=0),
+    "gd, no intercept": TwoLayerReLURegressor(20, solver="gd", fit_intercept=False, max_iter=20, random_state=0),
+    "linear": LinearGDRegressor(max_iter=20),
+}
+every_estimator = pytest.mark.parametrize("estimator", BRIEF.values(), ids=BRIEF)
 
 
-def two_outputs(dtype=np.float64):
-    X, y = problem(24, m=2, dtype=dtype)
+def three_outputs(dtype=np.float64):
+    X, y = problem(24, m=3, dtype=dtype)
     return X, y, weights_for(X, "whole") + 1
 
 
@@ -45,13 +48,13 @@ def test_array_api_values(estimator, library, device, dtype, check_sample_weight
 
 
 @pytest.mark.one_in(7)
-@pytest.mark.parametrize("n_outputs", [1, 2])
+@pytest.mark.parametrize("n_outputs", [1, 3])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @every_place
 @every_estimator
 def test_coefficients_live_where_X_lives(estimator, library, device, dtype, n_outputs):
     xp, device = library_and_device(library, device)
-    X, y, weights = two_outputs(dtype)
+    X, y, weights = three_outputs(dtype)
     y = y[:, 0] if n_outputs == 1 else y
     weights = weights.astype(dtype)
     with_numpy = clone(estimator).fit(X, y, weights)
@@ -80,7 +83,7 @@ def test_coefficients_live_where_X_lives(estimator, library, device, dtype, n_ou
 @every_estimator
 def test_everything_follows_X(estimator, library, device):
     xp, device = library_and_device(library, device)
-    X, y, weights = two_outputs()
+    X, y, weights = three_outputs()
     X_xp, y_xp, weights_xp = (xp.asarray(a, device=device) for a in (X, y, weights.astype(float)))
     with config_context(array_api_dispatch=True):
         all_there = clone(estimator).fit(X_xp, y_xp, weights_xp)
@@ -101,7 +104,7 @@ def test_everything_follows_X(estimator, library, device):
 @every_estimator
 def test_training_is_resumed_where_X_lives(estimator, library, device):
     xp, device = library_and_device(library, device)
-    X, y, _ = two_outputs()
+    X, y, _ = three_outputs()
     X_xp, y_xp = xp.asarray(X, device=device), xp.asarray(y, device=device)
     model = clone(estimator)
     if isinstance(model, TwoLayerReLURegressor):
@@ -129,7 +132,7 @@ def _elsewhere():
 @pytest.mark.parametrize(("fitted_on", "given"), _elsewhere())
 @every_estimator
 def test_other_namespaces_than_that_of_fit_are_refused(estimator, fitted_on, given):
-    X, y, _ = two_outputs()
+    X, y, _ = three_outputs()
 
     def moved(a, place):
         if place is None:
@@ -152,7 +155,7 @@ def test_other_namespaces_than_that_of_fit_are_refused(estimator, fitted_on, giv
 
 def test_dispatch_turned_off_after_fit_is_reported():
     torch = pytest.importorskip("torch")
-    X, y, _ = two_outputs()
+    X, y, _ = three_outputs()
     with config_context(array_api_dispatch=True):
         fitted = LinearGDRegressor(max_iter=3).fit(torch.asarray(X), torch.asarray(y))
     with pytest.raises(ValueError, match="array_api_dispatch=True"):
@@ -168,8 +171,10 @@ def test_dispatch_turned_off_after_fit_is_reported():
         TwoLayerReLURegressor(5, solver="gd", max_iter=5, precompute=False, learning_rate=0.05, random_state=0),
         TwoLayerReLURegressor(5, solver="gd", max_iter=5, precompute=True, learning_rate=0.05, random_state=0),
         TwoLayerReLURegressor(5, batch_size=8, max_iter=2, random_state=0),
+        TwoLayerReLURegressor(8, n_members=4, batch_size=8, max_iter=2, random_state=0),
+        TwoLayerReLURegressor(8, n_members=4, solver="gd", max_iter=5, learning_rate=0.05, random_state=0),
     ],
-    ids=["linear", "closed form", "gd", "sample space", "adam"],
+    ids=["linear", "closed form", "gd", "sample space", "adam", "adam, members", "gd, members"],
 )
 @dtypes
 def test_training_on_a_device_that_is_not_the_default(model, dtype):

@@ -12,7 +12,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_array_api_input_and_values
 
+import skrelu._engines.full_batch
 import skrelu._engines.minibatches
+import skrelu._engines.sample_space
 from problems import arrays_of, dtypes
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 from skrelu._arrays import CupyArrayModule
@@ -29,13 +31,18 @@ MODELS = {
     "adam, fixed penalty": clone(NETWORK).set_params(alpha=0.5, learning_rate_schedule="constant"),
     "adam, raw": clone(NETWORK).set_params(reduction="sum", fit_intercept=False, standardize=False, learning_rate=1e-3),
     "adam, one batch": clone(NETWORK).set_params(batch_size=1000),
+    "adam, four members": clone(NETWORK).set_params(hidden_layer_size=12, n_members=4, scaling_layer=True),
+    "adam, one member": clone(NETWORK).set_params(n_members=1, scaling_layer=False),
+    "adam, one member, scaling layer": clone(NETWORK).set_params(n_members=1, scaling_layer=True, fit_intercept=False),
     "gd": DESCENT,
     "gd, momentum and penalty": clone(DESCENT).set_params(momentum=0.9, alpha=0.1),
     "gd, tutorial": clone(DESCENT).set_params(
         init="standard_normal", standardize=False, fit_intercept=False, reduction="sum", learning_rate=1e-6, alpha=0
     ),
+    "gd, four members": clone(DESCENT).set_params(hidden_layer_size=12, n_members=4, momentum=0.5),
     "sample space": clone(DESCENT).set_params(precompute=True),
     "sample space, momentum and penalty": clone(DESCENT).set_params(precompute=True, momentum=0.9, alpha=0.1),
+    "sample space, four members": clone(DESCENT).set_params(hidden_layer_size=12, n_members=4, precompute=True),
     "linear": LinearGDRegressor(max_iter=20, precompute=False, init="uniform", random_state=0),
     "linear, penalty": LinearGDRegressor(max_iter=20, precompute=False, alpha=0.3, fit_intercept=False),
     "closed form": LinearGDRegressor(max_iter=20, precompute=True, init="uniform", random_state=0),
@@ -44,7 +51,7 @@ MODELS = {
 
 
 # One of each way of training, for what does not depend on the options.
-KINDS = {name: MODELS[name] for name in ("adam", "gd", "sample space", "linear", "closed form")}
+KINDS = {name: MODELS[name] for name in ("adam, four members", "gd", "sample space", "linear", "closed form")}
 
 
 models = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
@@ -57,7 +64,7 @@ def make_problem(n=60, d=5, n_outputs=2, dtype=np.float64):
     rng = np.random.default_rng(0)
     X = rng.normal(2.0, 3.0, size=(n, d))
     y = np.stack([np.abs(X[:, 0]), X[:, 1] - X[:, 2]], axis=1) + 0.1 * rng.standard_normal((n, 2))
-    y = y[:, 0] if n_outputs == 1 else y
+    y = y[:, 0] if n_outputs == 1 else y if n_outputs == 2 else np.column_stack([y, y[:, 0] * y[:, 1]])
     return X.astype(dtype), y.astype(dtype), rng.uniform(0.5, 2.0, n).astype(dtype)
 
 
@@ -78,7 +85,7 @@ def assert_same_training(ours, expected, X, dtype):
 
 
 @pytest.mark.one_in(11)
-@pytest.mark.parametrize("shape", [(60, 5, 1), (60, 5, 2), (20, 50, 2)], ids=str)
+@pytest.mark.parametrize("shape", [(60, 5, 1), (60, 5, 3), (20, 50, 2)], ids=str)
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
 @dtypes
 @models
@@ -157,7 +164,7 @@ def watch_iterations(monkeypatch, double):
 
         return original(am, counted, n_iter)
 
-    for module in (skrelu._plain, skrelu._engines.sample_space):
+    for module in (skrelu._engines.full_batch, skrelu._engines.minibatches, skrelu._engines.sample_space):
         monkeypatch.setattr(module, "iterate", watched)
     return seen
 
@@ -195,15 +202,26 @@ def test_looks_are_as_many_for_more_rows_and_rarer_than_iterations(cupy_double, 
     assert looks == (0 if model is KINDS["closed form"] else 4)
 
 
-def test_a_step_is_few_launches(cupy_double, monkeypatch):
-    X, y, _ = make_problem(n=64, n_outputs=1)
+# Two launches take rows; H and F take two each, the loss and the sum of the losses one each, dW1 with dw four, db2 one,
+# the penalty two and Adam one. The scaling layer adds four: V, two for da, dW1. Members add one, which places the
+# blocks of W2. With several outputs, dW2 takes two and dZ two, and three of the four for dW1 with dw are not needed.
+@pytest.mark.parametrize(
+    ("name", "n_outputs", "n_products", "n_launches"),
+    [
+        ("adam, one member", 1, 3, 16),
+        ("adam, four members", 1, 3, 21),
+        ("adam, four members", 3, 5, 22),
+    ],
+)
+def test_a_step_is_few_launches(cupy_double, monkeypatch, name, n_outputs, n_products, n_launches):
+    X, y, _ = make_problem(n=64, n_outputs=n_outputs)
     seen = watch_iterations(monkeypatch, cupy_double)
-    on_gpu(NETWORK, max_iter=1).fit(X, y)
-    launches = seen[0][2]
+    on_gpu(MODELS[name], max_iter=2).fit(X, y)
+    launches = seen[1][2]  # the penalty begins in the first epoch
     per_step = launches[1:][: (len(launches) - 1) // 4]  # the first makes the scalar of the epoch; 4 batches
     assert launches[1:] == 4 * per_step
-    assert per_step.count("matmul") == 4
-    assert len(per_step) == 16
+    assert per_step.count("matmul") == n_products
+    assert len(per_step) == n_launches, per_step
 
 
 @kinds
@@ -218,10 +236,10 @@ def test_stopping_by_tolerance_and_printing_are_as_on_the_cpu(cupy_double, model
     np.testing.assert_allclose(numbers, same, rtol=1e-9)  # 500 iterations of sums of 60 terms
 
 
-@pytest.mark.parametrize("name", ["gd", "sample space", "linear", "closed form", "adam"])
+@pytest.mark.parametrize("name", ["gd", "sample space", "linear", "closed form", "adam", "adam, four members"])
 def test_divergence_is_reported_at_the_iteration_where_it_happens(cupy_double, name):
     X, y, _ = make_problem()
-    model = clone(MODELS[name]).set_params(learning_rate=1e200 if name == "adam" else 3e8, max_iter=400)
+    model = clone(MODELS[name]).set_params(learning_rate=1e200 if name.startswith("adam") else 3e8, max_iter=400)
     fitted = on_gpu(model, learning_rate=1e-3, max_iter=3).fit(X, y)
     before = dict(fitted.__dict__)
     messages = []

@@ -9,9 +9,6 @@ import pytest
 
 from skrelu._arrays import CupyArrayModule
 
-"""The script that proves the GPU's results: on a stand-in for CuPy it finds what is right, and what is wrong."""
-
-
 PATH = Path(__file__).parents[2] / "examples" / "benchmarks" / "gpu_check.py"
 
 
@@ -58,9 +55,11 @@ def test_the_names_above_are_all(gpu_check):
 def test_wrong_results_are_found(gpu_check, cupy_double, monkeypatch, tmp_path):
     import skrelu._arrays.cupy as cupy_file
 
-    wrong = cupy_file._SOURCE.replace("z * positive;", "z * positive + (T)1e-3;")
-    assert wrong != cupy_file._SOURCE
-    monkeypatch.setattr(cupy_file, "_SOURCE", wrong)
+    source = cupy_file.KERNELS.read_text(encoding="utf-8")
+    wrong = tmp_path / "kernels.cu"
+    wrong.write_text(source.replace("z * positive;", "z * positive + (T)1e-3;"), encoding="utf-8")
+    assert wrong.read_text(encoding="utf-8") != source
+    monkeypatch.setattr(cupy_file, "KERNELS", wrong)
     for name in ("functions", "training"):
         assert gpu_check.main(["--dry", "--only", name, "--json", str(tmp_path / "out.json")]) == 1
         assert any(row["holds"] is False for row in rows_of(tmp_path / "out.json").values())

@@ -9,6 +9,12 @@ from sklearn.base import clone
 
 from problems import problem
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
+from skrelu._engines.choose import choose
+from skrelu._engines.closed_form import ClosedForm
+from skrelu._engines.full_batch import FullBatch
+from skrelu._engines.minibatches import Minibatches
+from skrelu._engines.sample_space import SampleSpace
+from skrelu._inputs import read_rows
 
 EPS = {"float32": np.finfo(np.float32).eps, "float64": np.finfo(np.float64).eps}
 
@@ -128,17 +134,18 @@ def test_training_goes_on_from_the_model_on_other_rows(name):
 
 
 def test_auto_takes_the_shortcut_where_it_pays():
-    def engine(model, n, d):
+    def engine(estimator, n, d):
         X, y, _ = data(n, d, 1)
-        return model.fit(X, y)._state["kind"]
+        rows = read_rows(estimator, X, y, None, reset=True)
+        return choose(estimator._model(rows, estimator._structure(rows, None)), n, estimator._recipe())
 
-    network = TwoLayerReLURegressor(solver="gd", max_iter=1, learning_rate=1e-3)
-    assert engine(network, 20, 200) == "sample_space"
-    assert engine(network, 200, 20) == "plain"
-    assert engine(LinearGDRegressor(max_iter=1), 200, 20) == "tall"
-    assert engine(LinearGDRegressor(max_iter=1), 20, 200) == "wide"
-    assert engine(LinearGDRegressor(max_iter=1, precompute=False), 20, 200) == "plain"
-    assert engine(TwoLayerReLURegressor(max_iter=1), 20, 200) == "minibatches"
+    network = TwoLayerReLURegressor(solver="gd")
+    assert engine(network, 20, 200) is SampleSpace
+    assert engine(network, 200, 20) is FullBatch
+    assert engine(LinearGDRegressor(), 200, 20) is ClosedForm
+    assert engine(LinearGDRegressor(), 20, 200) is ClosedForm
+    assert engine(LinearGDRegressor(precompute=False), 20, 200) is FullBatch
+    assert engine(TwoLayerReLURegressor(), 20, 200) is Minibatches
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.7])

@@ -173,7 +173,7 @@ def _changes():
 def test_other_structure_than_before(name, parameter, value, message):
     fitted = clone(TRAINED[name]).fit(*problem(20)).set_params(warm_start=True, **{parameter: value})
     for method in (fitted.partial_fit, fitted.fit):
-        with unchanged(fitted, X20), pytest.raises(ValueError, match=f"{message}. Restore it, or start anew"):
+        with unchanged(fitted, X20), pytest.raises(ValueError, match=f"{message}. Restore it, or start over"):
             method(*problem(20))
     anew = fitted.set_params(warm_start=False).fit(*problem(20))
     assert anew.n_iter_ == N_ITER

@@ -9,7 +9,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
-import skrelu._run
+import skrelu._training.run
 from problems import TRAINED, assert_same, assert_unfitted, every_trained, problem, spoiled, unchanged
 
 X20, Y20 = problem(20)
@@ -23,7 +23,7 @@ def interrupt(monkeypatch, *, after):
         loss_curve.extend(engine.advance(after))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(skrelu._run, "train", train)
+    monkeypatch.setattr(skrelu._training.run, "run_iterations", train)
 
 
 @every_trained

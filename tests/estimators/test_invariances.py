@@ -7,6 +7,7 @@ from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
+from skrelu._models.network import TwoLayerNetwork
 
 EPS = np.finfo(np.float64).eps
 
@@ -66,6 +67,11 @@ def make(settings, **parameters):
     if name == "gd":  # "auto" is an estimate to 1e-5, which is more than rounding
         network["learning_rate"] = 0.02 if parameters.get("standardize", True) else 0.001
     return TwoLayerReLURegressor(**network | parameters)
+
+
+def no_scaling_layer(settings):
+    """It comes with `standardize`, so a comparison with data standardized by hand leaves it out."""
+    return {} if settings["name"] == "linear" else {"scaling_layer": False}
 
 
 def make_data(n=40, d=4, m=1):
@@ -195,14 +201,16 @@ def test_the_order_of_the_features_of_the_linear_model(settings, standardize):
 
 def draw_rows(monkeypatch, rows):
     """Make the network take these rows of what it draws for W1, zeros where a row is None."""
-    original = TwoLayerReLURegressor._draw
+    original = TwoLayerNetwork.draw
 
-    def draw(self, rng, n_features, n_outputs):
-        W1, *rest = original(self, rng, sum(row is not None for row in rows), n_outputs)
+    def draw(self, rng):
+        n_drawn = sum(row is not None for row in rows)
+        shape = n_drawn, self.n_hidden, self.n_outputs, self.fit_intercept
+        W1, W2, b2, _ = original(TwoLayerNetwork(self.am, *shape, self.theta.dtype, n_members=self.n_members), rng)
         taken = [np.zeros_like(W1[0]) if row is None else W1[row] for row in rows]
-        return [np.vstack([*taken, W1[-1]]), *rest]
+        return [np.vstack([*taken, W1[-1]]), W2, b2, np.ones(self.n_inputs * self.scaling_layer)]
 
-    monkeypatch.setattr(TwoLayerReLURegressor, "_draw", draw)
+    monkeypatch.setattr(TwoLayerNetwork, "draw", draw)
 
 
 @networks
@@ -310,7 +318,7 @@ def test_only_constant_features_predict_the_mean(settings):
 def test_standardizing_by_hand(settings, m):
     X, y = make_data(m=m)
     x_scaler, y_scaler = StandardScaler().fit(X), StandardScaler().fit(y.reshape(len(y), -1))
-    model = make(settings).fit(X, y)
+    model = make(settings, **no_scaling_layer(settings)).fit(X, y)
     scaled_y = y_scaler.transform(y.reshape(len(y), -1))
     by_hand = make(settings, standardize=False, learning_rate=model.learning_rate_)
     by_hand.fit(x_scaler.transform(X), scaled_y)
@@ -334,7 +342,7 @@ def test_standardizing_by_hand(settings, m):
 def test_scaling_by_hand_without_intercept(settings):
     X, y = make_data()
     x_scale, y_scale = np.sqrt(np.square(X).mean(axis=0)), np.sqrt(np.square(y).mean())
-    model = make(settings, fit_intercept=False).fit(X, y)
+    model = make(settings, **no_scaling_layer(settings), fit_intercept=False).fit(X, y)
     by_hand = make(settings, fit_intercept=False, standardize=False, learning_rate=model.learning_rate_)
     by_hand.fit(X / x_scale, y / y_scale)
     assert_close(model.predict(X), y_scale * by_hand.predict(X / x_scale), tolerance(settings))

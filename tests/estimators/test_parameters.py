@@ -121,10 +121,13 @@ def test_parameters_may_be_numpy_scalars():
     for solver in ("adam", "gd"):
         ours = TwoLayerReLURegressor(**numbers, **flags, solver=solver, random_state=0, precompute=np.False_).fit(X, y)
         other = TwoLayerReLURegressor(**plain, solver=solver, random_state=0, precompute=False).fit(X, y)
-        assert ours._state["kind"] == other._state["kind"]
         assert_array_equal(ours.coefs_[0], other.coefs_[0])
-    assert LinearGDRegressor(**flags, precompute=np.False_, max_iter=np.int8(3)).fit(X, y)._state["kind"] == "plain"
-    assert LinearGDRegressor(precompute=np.True_, max_iter=3).fit(X, y)._state["kind"] == "tall"
+    for precompute in (np.False_, np.True_):
+        ours = LinearGDRegressor(**flags, precompute=precompute, max_iter=np.int8(3)).fit(X, y)
+        other = LinearGDRegressor(precompute=bool(precompute), max_iter=3).fit(X, y)
+        assert ours._state["engine"].keys() == other._state["engine"].keys()
+        assert ("shortcut" in ours._state["engine"]) == precompute
+        assert_array_equal(ours.coef_, other.coef_)
 
 
 def test_alpha_is_reported_as_it_was_given():

@@ -16,8 +16,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-import skrelu._rows.batches
 import skrelu._models.base
+import skrelu._rows.batches
 from problems import EPS, arrays_of
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 

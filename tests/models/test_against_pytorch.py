@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from problems import EPS, batches_for, every_option, full_batch_for, model_for, problem_for, read
-from skrelu._arrays import NumpyArrayModule
-from skrelu._models.optimizers import Adam, GradientDescent
+from problems import EPS, batch_of, batches_for, every_option, full_batch_for, model_for, problem_for, read
 from skrelu._engines.minibatches import Minibatches
+from skrelu._engines.recipe import Recipe
 from skrelu._models.penalty import Penalty
 
 
@@ -44,7 +43,7 @@ def test_gradients_against_pytorch(shape, reduction, weighted, intercept):
     _, tensors, loss, penalty, _ = torch_problem(problem, strength)
     (loss(problem.X, problem.y, problem.s) + penalty()).backward()
     model = model_for(problem)
-    model.loss_and_gradient(problem.inputs, problem.y, problem.s, problem.c)
+    model.loss_and_gradient(batch_of(problem))
     Penalty(model, fixed=strength, c=problem.c, total_weight=problem.total).add_gradient(model.theta)
     n, d, h, m = shape
     for gradient, tensor in zip(read(problem, model, model.gradient), tensors, strict=True):
@@ -72,7 +71,7 @@ def test_training_with_adam_against_pytorch(shape, n_epochs_of_cosine, weighted)
     expected_losses = []
     for epoch in range(n_epochs):
         total = 0.0
-        for X, y, s in batches.shuffled(seed, epoch):
+        for X, y, s, _ in batches.shuffled(seed, epoch):
             optimizer.zero_grad()
             value = loss(X, y, s)
             value.backward()
@@ -83,17 +82,9 @@ def test_training_with_adam_against_pytorch(shape, n_epochs_of_cosine, weighted)
         expected_losses.append(total)
     model = model_for(problem, rows=8)
     penalty = Penalty(model, fixed=strength, c=problem.c, total_weight=problem.total)
-    engine = Minibatches(
-        model,
-        batches_for(problem, 8),
-        Adam(NumpyArrayModule(), model.theta),
-        penalty,
-        c=problem.c,
-        n_steps=n_steps,
-        seed=seed,
-        epoch=0,
-    )
-    engine.rate = rate
+    schedule = "cosine" if n_epochs_of_cosine else "constant"
+    recipe = Recipe(solver="adam", learning_rate_schedule=schedule, max_iter=n_epochs)
+    engine = Minibatches(model, batches_for(problem, 8), penalty, recipe, rate=rate, seed=seed)
     losses = engine.advance(n_epochs)
     # Adam divides by the root of a mean square of gradients, so rounding of small entries grows; it stays far below.
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-9)
@@ -116,8 +107,7 @@ def test_training_with_gradient_descent_against_pytorch(shape, momentum):
         value.backward()
         optimizer.step()
         expected_losses.append(value.item())
-    engine = full_batch_for(problem, 30, None, strength=strength, rate=rate)
-    engine.optimizer = GradientDescent(NumpyArrayModule(), engine.model.theta, momentum)
+    engine = full_batch_for(problem, 30, strength=strength, rate=rate, momentum=momentum)
     # Rounding of 40 steps, each of which may grow the error of the one before a little.
     np.testing.assert_allclose(engine.advance(n_iter), expected_losses, rtol=1e4 * EPS)
     for parameter, tensor in zip(read(problem, engine.model, engine.model.theta), tensors, strict=True):

@@ -12,6 +12,7 @@ from problems import (
     THREE_OUTPUTS,
     assert_away_from_kinks,
     assert_matches_derivative,
+    batch_of,
     every_option,
     explicit_gauss_newton,
     five_point,
@@ -23,6 +24,7 @@ from problems import (
 )
 from skrelu import TwoLayerReLURegressor
 from skrelu._arrays import NumpyArrayModule
+from skrelu._models.base import Batch
 from skrelu._models.network import TwoLayerNetwork
 
 
@@ -32,7 +34,7 @@ def test_loss_and_gradient(shape, reduction, weighted, intercept):
     if shape[2]:
         assert_away_from_kinks(problem)
     model = model_for(problem)
-    loss = model.loss_and_gradient(problem.inputs, problem.y, problem.s, problem.c)
+    loss = model.loss_and_gradient(batch_of(problem))
     expected = objective(problem, problem.parameters)
     # A sum of n m squares, each of a prediction that is a sum of d h products.
     assert loss == pytest.approx(expected, rel=100 * EPS, abs=0.0)
@@ -44,15 +46,16 @@ def test_loss_and_gradient(shape, reduction, weighted, intercept):
 @pytest.mark.parametrize(("shape", "builds_dZ"), [(SKIPS_DZ, False), (BUILDS_DZ, True), (THREE_OUTPUTS, True)])
 def test_the_shapes_take_both_branches_of_the_backward_pass(shape, builds_dZ, monkeypatch):
     calls = []
-    original = NumpyArrayModule.mask_backward
+    for name in ("mask_backward", "multiply_blocks"):  # dZ, and dZ without the factor w for one output
+        original = getattr(NumpyArrayModule, name)
 
-    def record(self, *args, **kwargs):
-        calls.append(args)
-        return original(self, *args, **kwargs)
+        def record(self, *args, original=original, **kwargs):
+            calls.append(args)
+            return original(self, *args, **kwargs)
 
-    monkeypatch.setattr(NumpyArrayModule, "mask_backward", record)
+        monkeypatch.setattr(NumpyArrayModule, name, record)
     problem = problem_for(shape)
-    model_for(problem).loss_and_gradient(problem.inputs, problem.y, problem.s, problem.c)
+    model_for(problem).loss_and_gradient(batch_of(problem))
     assert bool(calls) == builds_dZ
 
 
@@ -61,7 +64,7 @@ def test_both_branches_give_the_same_gradient():
     gradients = []
     for rows in (5, 500):  # the branch is chosen by the rows there is room for
         model = model_for(problem, rows=rows)
-        model.loss_and_gradient(problem.inputs, problem.y, problem.s, problem.c)
+        model.loss_and_gradient(batch_of(problem))
         gradients.append(read(problem, model, model.gradient))
     n, _, h, _ = problem.shape
     for built, skipped in zip(*gradients, strict=True):
@@ -74,7 +77,7 @@ def test_a_batch_smaller_than_the_buffers():
     gradients = []
     for rows in (problem.shape[0], 40):
         model = model_for(problem, rows=rows)
-        model.loss_and_gradient(problem.inputs, problem.y, problem.s, problem.c)
+        model.loss_and_gradient(batch_of(problem))
         gradients.append(model.gradient.copy())
     np.testing.assert_allclose(*gradients, rtol=0, atol=50 * EPS * np.abs(gradients[0]).max())  # sums of 9 products
 
@@ -86,7 +89,7 @@ def test_relu_has_derivative_zero_at_zero(rows):
     model = model_for(problem, rows=rows)
     model.theta[...] = 0.0
     model.W2[...] = 3.0
-    model.loss_and_gradient(problem.X, np.ones((2, 1)), None, 1.0)
+    model.loss_and_gradient(Batch(problem.X, np.ones((2, 1)), None, 0.5))
     np.testing.assert_array_equal(model.gradient, 0.0)
 
 
@@ -119,18 +122,19 @@ HAND = SimpleNamespace(
 
 @pytest.mark.parametrize("rows", [2, 40], ids=["builds dZ", "skips dZ"])
 def test_a_step_by_hand(rows):
-    model = TwoLayerNetwork(NumpyArrayModule(), 2, 2, 1, True, rows, np.float64)
+    model = TwoLayerNetwork(NumpyArrayModule(), 2, 2, 1, True, np.float64)
+    model.allocate(rows)
     write(model, model.theta, HAND.before)
     inputs = np.hstack([HAND.X, np.ones((2, 1))])
     np.testing.assert_array_equal(model.forward(inputs), [[7.0], [11.0]])
-    assert model.loss_and_gradient(inputs, HAND.y, None, 2.0 * len(HAND.y)) == 13.0
+    assert model.loss_and_gradient(Batch(inputs, HAND.y, None, 2.0)) == 13.0
     for gradient, expected in zip(read(HAND, model, model.gradient), HAND.gradient, strict=True):
         np.testing.assert_array_equal(gradient, expected)
 
 
 def test_a_step_by_hand_through_the_estimator(monkeypatch):
     W1, b1, W2, b2 = HAND.before
-    monkeypatch.setattr(TwoLayerReLURegressor, "_draw", lambda *_: [np.vstack([W1, b1]), W2, b2])
+    monkeypatch.setattr(TwoLayerNetwork, "draw", lambda *_: [np.vstack([W1, b1]), W2, b2, np.ones(0)])
     model = TwoLayerReLURegressor(
         2, solver="gd", learning_rate=0.5, max_iter=1, alpha=0, standardize=False, reduction="sum"
     ).fit(HAND.X, HAND.y)
@@ -148,6 +152,5 @@ def test_curvature_product(shape, reduction, weighted, intercept):
     rng = np.random.default_rng(5)
     for _ in range(3):
         v = rng.standard_normal(len(model.theta))
-        form = model.curvature_product(problem.inputs, problem.s, problem.c, v.copy())
+        model.curvature_product(batch_of(problem), v.copy())
         assert_matches_derivative(model.gradient, matrix @ v, np.abs(matrix).sum())
-        assert_matches_derivative(form, v @ matrix @ v / 2.0, np.abs(matrix).sum())

@@ -10,6 +10,7 @@ from problems import (
     THREE_OUTPUTS,
     assert_away_from_kinks,
     assert_matches_derivative,
+    batch_of,
     every_option,
     five_point,
     model_for,
@@ -47,7 +48,7 @@ def test_loss_and_penalty_together(shape, reduction, weighted, intercept):
         squares = sum(np.square(p).sum() for p in parameters if p.ndim == 2)
         return objective(problem, parameters) + alpha / problem.total / 2.0 * squares
 
-    model.loss_and_gradient(problem.inputs, problem.y, problem.s, problem.c)
+    model.loss_and_gradient(batch_of(problem))
     Penalty(model, fixed=alpha / problem.total, c=problem.c, total_weight=problem.total).add_gradient(model.theta)
     derivatives = five_point(total, problem.parameters)
     for gradient, derivative in zip(read(problem, model, model.gradient), derivatives, strict=True):

@@ -6,8 +6,8 @@ import pytest
 import skrelu._rows.batches
 from problems import EPS, array_modules, dtypes, problem, weights_for
 from skrelu._arrays import NumpyArrayModule
-from skrelu._rows.batches import Batches
 from skrelu._models.standardize import Scaling, blocks_of, identity, measure, row_blocks, standardize
+from skrelu._rows.batches import Batches
 
 weights_or_none = pytest.mark.parametrize("weighted", [True, False], ids=["weighted", "unweighted"])
 
@@ -37,7 +37,7 @@ def make_batches(am, n, rows, *, ones=True, weighted=True, scaled=True, dtype=np
 
 def collected(iterator):
     """Copies of the batches, as a batch is valid until the next one only."""
-    return [tuple(None if a is None else np.array(a) for a in batch) for batch in iterator]
+    return [tuple(None if a is None else np.array(a) for a in (X, y, s)) for X, y, s, _ in iterator]
 
 
 def numbers(batches):
@@ -59,10 +59,14 @@ def test_batches_hold_every_row_once_with_the_right_values(n, rows, scaled, weig
     )
     originals = [a.copy() for a in (X, y)]
     for epoch in (0, 1):
-        for read in (collected(batches.in_order()), collected(batches.shuffled(3, epoch))):
+        in_order, shuffled = collected(batches.in_order()), collected(batches.shuffled(3, epoch))
+        assert [len(batch[0]) for batch in in_order] == [len(range(n)[block]) for block in blocks_of(n, rows)]
+        sizes = [len(batch[0]) for batch in shuffled]
+        assert sizes == sorted(sizes, reverse=True)
+        assert sizes[0] - sizes[-1] <= 1
+        for read in (in_order, shuffled):
             order = numbers(read)
             np.testing.assert_array_equal(np.sort(order), np.arange(n))
-            assert [len(batch[0]) for batch in read] == [len(range(n)[block]) for block in blocks_of(n, rows)]
             assert len(read) == batches.per_epoch
             inputs = np.concatenate([batch[0] for batch in read])
             # All of these are dyadic fractions, so the arithmetic is exact.

@@ -15,8 +15,8 @@ def test_zeros_do_not_change_how_weights_are_rounded(n_zeros):
         weights = rng.uniform(0.1, 2.0, rng.integers(4, 300))
         where = np.sort(rng.integers(0, len(weights) + 1, n_zeros))
         X = np.ones((len(weights), 1))
-        alone = Problem(am, am, X, X[:, 0], weights, X.dtype)
+        alone = Rows(am, am, X, X[:, 0], weights, X.dtype)
         X, weights = np.insert(X, where, 1.0, axis=0), np.insert(weights, where, 0.0)
-        between = Problem(am, am, X, X[:, 0], weights, X.dtype)
+        between = Rows(am, am, X, X[:, 0], weights, X.dtype)
         assert between.total_weight == alone.total_weight
         assert_array_equal(between._weights[weights > 0], alone._weights)

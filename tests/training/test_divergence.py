@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from problems import ENGINES, EPS, curvature_of_the_linear_model, problem
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
+from skrelu._training.diagnosis import Diagnosis
 
 RATES = [10.0**k for k in range(-12, 13)]
 MODELS = {name: clone(model).set_params(verbose=1) for name, model in ENGINES.items() if "one batch" not in name}
@@ -287,6 +288,6 @@ def test_looking_for_a_rise_changes_nothing(name, rate, monkeypatch):
         return states
 
     looked = trained()
-    monkeypatch.setattr(type(model), "_warn_of_a_rise", lambda *arguments: False)
+    monkeypatch.setattr(Diagnosis, "worsening", lambda diagnosis: None)
     monkeypatch.setattr(f"{__name__}.RISES_ARE_WARNED_OF", False)
     assert trained() == looked

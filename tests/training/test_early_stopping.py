@@ -9,8 +9,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-import skrelu._training.early_stopping
 from problems import ADAM, DESCENT, EPS, assert_same_fit, every_noisy, noisy, noisy_problem, problem
+from skrelu._rows.rows import Rows
 
 
 def loss_of(model, X, y, scale, weights=None):
@@ -70,18 +70,17 @@ def test_without_a_set_of_ones_own_some_rows_are_held_out(name, weighted):
     model = noisy(name, early_stopping=True, validation_fraction=0.25, max_iter=20, hidden_layer_size=6)
     model.fit(X, y, weights if weighted else None)
     # Which rows were held out is found from the loss: each row alone, as the set of a fit on the others, tells.
-    held_out = skrelu._training.early_stopping.hold_out
-    kept = {}
+    hold_out, kept = Rows.hold_out, []
 
-    def spy(problem, fraction, seed):
-        kept["problems"] = held_out(problem, fraction, seed)
-        return kept["problems"]
+    def spy(rows, fraction, seed):
+        kept.extend(hold_out(rows, fraction, seed))
+        return tuple(kept)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(skrelu._base, "hold_out", spy)
+        patch.setattr(Rows, "hold_out", spy)
         clone(model).fit(X, y, weights if weighted else None)
     parts = []
-    for part in kept["problems"]:
+    for part in kept:
         rows = [int(np.flatnonzero((row == X).all(axis=1))[0]) for row in part.X]
         parts.append(np.array(rows))
     train, val = parts

@@ -15,10 +15,12 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
 import skrelu._engines.closed_form
-import skrelu._models.network
 import skrelu._engines.minibatches
-import skrelu._training
+import skrelu._models.base
+import skrelu._models.network
+import skrelu._training.checkpoint
 import skrelu._training.early_stopping
+import skrelu._training.loop
 from problems import (
     ADAM,
     ENGINES,
@@ -37,7 +39,7 @@ from skrelu import LinearGDRegressor
 def stride(request, monkeypatch):
     """Whether each iteration starts from a copy, as with many rows, or those since the last copy are repeated."""
     if request.param:
-        monkeypatch.setattr(skrelu._training, "_ROWS_BETWEEN_COPIES", 1)
+        monkeypatch.setattr(skrelu._training.checkpoint, "_ROWS_BETWEEN_COPIES", 1)
 
 
 @pytest.mark.one_in(7)
@@ -119,8 +121,8 @@ def test_an_interruption_under_the_cosine_schedule(monkeypatch):
     ids=["blocks", "at once", "in pieces"],
 )
 def test_an_interruption_of_the_closed_form(alpha, chunk, at, kept, monkeypatch):
-    monkeypatch.setattr(skrelu._training, "_LOOK_AHEAD", 5)
-    monkeypatch.setattr(skrelu._training, "_MOST_AHEAD", 5)
+    monkeypatch.setattr(skrelu._training.loop, "_LOOK_AHEAD", 5)
+    monkeypatch.setattr(skrelu._training.checkpoint, "MOST_AHEAD", 5)
     monkeypatch.setattr(skrelu._engines.closed_form, "_CHUNK", chunk)
     X, y = problem(20)
     for verbose in (0, 1):
@@ -185,7 +187,7 @@ def assert_part_of(interrupted, parts, whole, *arguments, **keywords):
 
 @pytest.mark.parametrize("watched", [False, True])
 def test_an_interruption_in_the_middle_of_what_the_closed_form_computes_at_once(watched, monkeypatch):
-    monkeypatch.setattr(skrelu._training, "_MOST_AHEAD", 16)
+    monkeypatch.setattr(skrelu._training.checkpoint, "MOST_AHEAD", 16)
     monkeypatch.setattr(skrelu._engines.closed_form, "_CHUNK", 16)  # four of the iterations asked for
     X, y = problem(20)
     model = LinearGDRegressor(precompute=True, max_iter=40, learning_rate=0.05)
@@ -233,7 +235,7 @@ def test_an_interruption_between_the_buffers_of_a_batch(monkeypatch):
     X, y = problem(20)
     parts = {k: clone(ADAM).set_params(max_iter=k).fit(X, y) for k in range(1, N_ITER + 1)}
     countdown = Countdown()
-    monkeypatch.setattr(skrelu._models.network, "setattr", countdown(setattr), raising=False)
+    monkeypatch.setattr(skrelu._models.base, "setattr", countdown(setattr), raising=False)
     kept = [assert_part_of(part, parts, 0) for part in countdown.interruptions(lambda: interrupted_fit(ADAM, X, y))]
     assert set(kept) == set(range(N_ITER + 1))
 
@@ -278,7 +280,7 @@ def test_a_second_interruption_gives_up_the_iterations(monkeypatch):
     def interrupted_again(self):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(skrelu._training.Checkpoint, "recover", interrupted_again)
+    monkeypatch.setattr(skrelu._training.checkpoint.Checkpoint, "recover", interrupted_again)
     model = clone(ADAM).fit(*problem(20))
     predicted = model.predict(problem(20)[0])
     fit_failing(model, 300, KeyboardInterrupt(), monkeypatch)
@@ -310,7 +312,7 @@ def test_a_signal_ends_the_fit_and_a_search(search, monkeypatch, request):
     thread = threading.Thread(target=interrupt)
     thread.start()
     if search:
-        with pytest.raises(KeyboardInterrupt, match="goes on from there"):
+        with pytest.raises(KeyboardInterrupt, match="resumes from there"):
             GridSearchCV(model, {"alpha": [0.1, 1.0]}, cv=2).fit(*problem(20))
     else:
         with pytest.raises(KeyboardInterrupt, match=r"TwoLayerReLURegressor was interrupted and keeps .* n_iter_=\d+"):

@@ -28,6 +28,7 @@ from problems import (
     weights_for,
 )
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
+from skrelu._models.network import TwoLayerNetwork
 
 CONSTANT = clone(ADAM).set_params(hidden_layer_size=8, batch_size=7)
 
@@ -165,7 +166,7 @@ def test_partial_fit_alone_is_fit_to_rounding(shape, name):
         passes.partial_fit(X, y)
     # Sums of at most 40 terms in each of 6 iterations, relative to the largest entries. The "auto" rate of the network
     # is 1/L with L found to the square of 1e-5, and one step passes on at most twice that.
-    tolerance = 6 * (40 * EPS + 2 * TwoLayerReLURegressor._curvature_rtol**2)
+    tolerance = 6 * (40 * EPS + 2 * TwoLayerNetwork.curvature_rtol**2)
     np.testing.assert_allclose(passes.loss_curve_, at_once.loss_curve_, rtol=0, atol=tolerance * at_once.loss_curve_[0])
     np.testing.assert_allclose(passes.predict(X), at_once.predict(X), rtol=0, atol=tolerance * np.abs(y).max())
 
@@ -202,7 +203,7 @@ def test_auto_after_another_solver_is_one_over_L():
 def test_cosine_starts_anew_in_each_fit():
     """Of a run of two steps, the first has the whole learning rate and the second half of it."""
     X, y = problem()
-    cosine = TwoLayerReLURegressor(8, learning_rate=0.02, max_iter=2, warm_start=True, random_state=0)
+    cosine = TwoLayerReLURegressor(8, alpha=1.0, learning_rate=0.02, max_iter=2, warm_start=True, random_state=0)
     stepwise = clone(cosine).set_params(learning_rate_schedule="constant", max_iter=1)
     for _ in range(3):
         cosine.fit(X, y)

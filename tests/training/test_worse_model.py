@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from problems import problem
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
+from skrelu._training.diagnosis import Diagnosis
 
 
 @pytest.mark.parametrize("precompute", [True, False])
@@ -32,7 +33,7 @@ def test_slow_divergence_is_warned_of(weights, standardize, precompute):
     assert stable == pytest.approx(limit, rel=0.02)  # found to 1 %
     assert model.score(X, y, sample_weight=weights) < -1
     # It is no error, and the estimator goes on: the advice is that of the weights before this call.
-    with pytest.warns(ConvergenceWarning, match="whose loss was .* start anew with a smaller learning_rate"):
+    with pytest.warns(ConvergenceWarning, match="whose loss was .* start over with a smaller learning_rate"):
         model.set_params(warm_start=True, max_iter=50).fit(X, y, sample_weight=weights)
 
 
@@ -58,7 +59,7 @@ def test_what_is_going_well_is_not_warned_of():
     rng = np.random.default_rng(2)
     X = rng.standard_normal((10_000, 5))
     y = X @ rng.standard_normal(5)
-    wide = TwoLayerReLURegressor(2000, max_iter=1, random_state=2).fit(X, y)
+    wide = TwoLayerReLURegressor(2000, n_members=1, max_iter=1, random_state=2).fit(X, y)
     assert wide.loss_curve_[0] > 1.0  # the mean over a pass that began with large steps
     assert wide.score(X, y) > 0.9
     # A path of growing penalties, each from the weights before: the loss rises, the objective falls.
@@ -88,7 +89,7 @@ def test_a_warning_that_is_interrupted_keeps_the_fit(monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(LinearGDRegressor, "_limit", interrupted)
+    monkeypatch.setattr(Diagnosis, "_limit_of_stability", interrupted)
     with pytest.raises(KeyboardInterrupt, match="n_iter_=50 iterations"):
         model.fit(X, y)
     np.testing.assert_array_equal(model.coef_, expected.coef_)
