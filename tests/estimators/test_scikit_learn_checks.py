@@ -26,6 +26,9 @@ OTHERS = [
     TwoLayerReLURegressor(max_iter=150, fit_intercept=False),
     LinearGDRegressor(fit_intercept=False),
     TwoLayerReLURegressor(max_iter=150, reduction="sum"),
+    TwoLayerReLURegressor(max_iter=150, n_members=1),
+    TwoLayerReLURegressor(max_iter=150, n_members=4),
+    TwoLayerReLURegressor(solver="gd", n_members=4),
     LinearGDRegressor(reduction="sum"),
     LinearGDRegressor(standardize=False),
 ]
