@@ -27,6 +27,8 @@ from skrelu._training.callbacks import Callbacks
 from skrelu._training.run import Outcome, train
 from skrelu._training.state import TrainingState, check_resumable, first_state
 
+_FEW_NUMBERS = 2**12
+
 
 def _beyond_the_range(X: np.ndarray, predicted: np.ndarray) -> str:
     row = int(np.argmin(np.isfinite(predicted).all(axis=1)))
@@ -78,6 +80,7 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
     _state: TrainingState
     _y_ndim: int
     loss_curve_: list[float]
+    n_features_in_: int
     n_iter_: int
 
     @abstractmethod
@@ -226,14 +229,28 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         """
         return self._evaluated(X, type(self)._predict)[0]
 
+    def _needs_no_validation(self, X: Any) -> bool:
+        """Whether `validate_data` would return X as it is; for few rows it takes longer than everything else."""
+        return (
+            type(X) is np.ndarray
+            and X.ndim == 2
+            and X.shape[1] == self.n_features_in_
+            and 0 < X.size <= _FEW_NUMBERS
+            and X.dtype in (np.float64, np.float32)
+            and not hasattr(self, "feature_names_in_")
+            and bool(np.isfinite(X).all())
+        )
+
     def _evaluated(self, X: Any, *functions: Callable[[Any, ArrayModule, Array], Array]) -> list[Array]:
         """The functions of model, array module and checked X, each of which returns (n_samples, n_outputs) numbers."""
         model = self._shallow_copy()  # the model of this moment: another thread may fit meanwhile
-        check_is_fitted(model)
+        if "_state" not in model.__dict__:  # which check_is_fitted takes longer to find out
+            check_is_fitted(model)
         refuse_lazy(X=X)
         check_fitted_namespace(X, model, self._coefficients, "predict")
         with np.errstate(all="ignore"):  # overflow is found and reported
-            X = validate_data(model, X, reset=False, dtype=dtypes_for(X, namespace_of(X)[2]))
+            if not model._needs_no_validation(X):
+                X = validate_data(model, X, reset=False, dtype=dtypes_for(X, namespace_of(X)[2]))
             am = select(X)
             with am.session():
                 results = [function(model, am, X) for function in functions]

@@ -50,7 +50,8 @@ class Point(NamedTuple):
     @property
     def flops(self) -> float:
         """Floating-point operations of the matrix products of all passes."""
-        return PASSES[self.solver] * self.n * self.h * (4.0 * self.d + 6.0 * self.members * self.m)
+        n_products = 3 if self.m > 1 else 1  # with W2: one output needs only that of the forward pass
+        return PASSES[self.solver] * self.n * self.h * (4.0 * self.d + 2.0 * n_products * self.members * self.m)
 
 
 class Sweep(NamedTuple):

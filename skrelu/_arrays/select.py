@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -30,9 +31,26 @@ __all__ = [
 ]
 
 
+def _is_plain(X: Any) -> bool:
+    """Whether X is a NumPy array and dispatch is off: then all questions here have one answer, found in no time."""
+    return type(X) is np.ndarray and not get_config()["array_api_dispatch"]
+
+
 def namespace_of(X: Any) -> tuple[Any, Any, tuple[Any, ...]]:
     """Namespace, device and dtypes of training (widest first) for `X`; NumPy's unless dispatch is on."""
+    if _is_plain(X):
+        return _plain_namespace()
     _check_dispatch(X)
+    return _namespace_of(X)
+
+
+@functools.cache
+def _plain_namespace() -> tuple[Any, Any, tuple[Any, ...]]:
+    with config_context(array_api_dispatch=False):
+        return _namespace_of(np.zeros(1))
+
+
+def _namespace_of(X: Any) -> tuple[Any, Any, tuple[Any, ...]]:
     xp, _, device = get_namespace_and_device(X)
     return xp, device, tuple(t for t in supported_float_dtypes(xp, device) if t in (xp.float64, xp.float32))
 
@@ -42,7 +60,7 @@ def dtypes_for(X: Any, float_dtypes: tuple[Any, ...]) -> list[Any]:
 
     Validation keeps the dtype of an array if it is among them, and takes the first one for most frames.
     """
-    if not hasattr(X, "__array_namespace__"):
+    if not isinstance(X, np.ndarray) and not hasattr(X, "__array_namespace__"):
         frame = nw.from_native(X, pass_through=True)
         if isinstance(frame, nw.DataFrame) and frame.columns and all(t == nw.Float32 for t in frame.schema.values()):
             return [np.float32, np.float64]
@@ -52,12 +70,14 @@ def dtypes_for(X: Any, float_dtypes: tuple[Any, ...]) -> list[Any]:
 def refuse_lazy(**arrays: Any) -> None:
     """Raise TypeError, naming the remedy, for a polars LazyFrame, which has no rows yet."""
     for name, a in arrays.items():
-        if is_polars_lazyframe(a):
+        if type(a) is not np.ndarray and is_polars_lazyframe(a):
             raise TypeError(f"{name} is a polars LazyFrame, which has no rows yet: pass {name}.collect().")
 
 
 def follow(*arrays: Any, xp: Any, device: Any) -> tuple[Any, ...]:
     """The arrays, two or more, moved to the namespace and device of X, unless all are NumPy's; None stays None."""
+    if all(a is None or _is_plain(a) for a in arrays) and xp is _plain_namespace()[0]:
+        return arrays
     _check_dispatch(*arrays)
     if _is_numpy_namespace(xp) and not any(hasattr(a, "__array_namespace__") or is_cupy_array(a) for a in arrays):
         return arrays
@@ -66,6 +86,8 @@ def follow(*arrays: Any, xp: Any, device: Any) -> tuple[Any, ...]:
 
 def select(X: Array) -> ArrayModule:
     """The array module of the library and device of `X`."""
+    if _is_plain(X):
+        return NumpyArrayModule()
     xp, _, device = get_namespace_and_device(X)
     if _is_numpy_namespace(xp):
         return NumpyArrayModule()
@@ -89,9 +111,11 @@ def to_numpy(a: Array) -> np.ndarray:
 
 def check_fitted_namespace(X: Any, estimator: Any, attribute: str, method: str) -> None:
     """Raise ValueError unless `X` is from the namespace and device that `estimator` was fitted with."""
+    fitted = getattr(estimator, attribute)
+    if _is_plain(X) and type(fitted) is np.ndarray:
+        return
     _check_dispatch(X)
     check_same_namespace(X, estimator, attribute=attribute, method=method)
-    fitted = getattr(estimator, attribute)
     if _is_numpy_namespace(get_namespace_and_device(X)[0]) and not isinstance(fitted, np.ndarray):
         raise ValueError(
             f"{type(estimator).__name__} was fitted on arrays of {type(fitted).__module__.split('.')[0]}, so "

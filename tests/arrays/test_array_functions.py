@@ -11,6 +11,7 @@ from array_cases import NAMES, NAN, SHAPES, SUMS, cases, run
 from problems import dtypes
 from skrelu._arrays import ArrayModule, CupyArrayModule, GenericArrayModule, NumpyArrayModule
 from skrelu._arrays.select import select
+from skrelu._models.network import TwoLayerNetwork
 
 MODULES = {
     "numpy": NumpyArrayModule(),
@@ -259,10 +260,16 @@ def test_not_a_number_and_infinity_are_seen(am, dtype):
         assert not am.is_finite(am.from_numpy(a, dtype_of_am))
         A, B = am.from_numpy(a, dtype_of_am), am.from_numpy(a + 1, dtype_of_am)
         assert not np.isfinite(am.dot(A, B, 1.0, stage=am.zeros((3, 2), am.accumulator)))
-    # A prediction from numbers that overflowed must not look like one.
-    a = am.from_numpy(np.array([[NAN, np.inf]]), dtype_of_am)
-    am.relu(a, None, a)
-    np.testing.assert_array_equal(am.to_numpy(a), [[NAN, np.inf]])
+
+
+@modules
+@dtypes
+def test_a_prediction_from_a_hidden_unit_that_overflows_is_not_finite(am, dtype):
+    large = float(np.finfo(dtype).max)
+    X, W1, b1 = [[large, -large]], [[4.0], [4.0]], [0.0]  # inf - inf is not a number
+    X, W1, b1, W2, b2 = (am.from_numpy(np.array(a, dtype=dtype), None) for a in (X, W1, b1, [[1.0]], [3.0]))
+    with np.errstate(all="ignore"):
+        assert not am.is_finite(TwoLayerNetwork.predict(am, [(W1, b1), (W2, b2)], X))
 
 
 @modules
