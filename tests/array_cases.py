@@ -35,7 +35,7 @@ def cases(n, d, rng):
     extreme = a(n, d)
     extreme.flat[::3], extreme.flat[1::3] = NAN, np.inf
     tiny = a(n, d) * 2.0 ** rng.integers(-45, -35, (n, d))
-    tiny.flat[::5] = [(2.0**-40, -(2.0**-40), 0.0, NAN, -np.inf)[k % 5] for k in range(len(tiny.flat[::5]))]
+    tiny.flat[::2] = np.resize([NAN, 2.0**-40, -(2.0**-40), 0.0, -np.inf], tiny.flat[::2].size)
     index, part = rng.permutation(n)[: (n + 1) // 2], slice(n // 3, n)
     takes = []
     for rows in (index, part):

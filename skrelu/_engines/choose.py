@@ -12,12 +12,12 @@ from skrelu._models.base import Model
 
 ENGINES: tuple[type[Engine], ...] = (FullBatch, Minibatches, SampleSpace, ClosedForm)  # of equal cost the first one
 
-# Costs are compared for this number of iterations and not for max_iter: a run resumes another one exactly only if it
-# uses the same engine.
-_ITERATIONS = 300
-
 
 def choose(model: Model, n_samples: int, recipe: Recipe) -> type[Engine]:
-    """The engine for a model on `n_samples` rows."""
+    """The engine for a model on `n_samples` rows.
+
+    Costs are compared for the default number of iterations and not for max_iter: a run resumes another one exactly only
+    if it uses the same engine.
+    """
     suitable = [engine for engine in ENGINES if engine.suits(model, n_samples, recipe)]
-    return min(suitable, key=lambda engine: engine.cost(model, n_samples, recipe, _ITERATIONS))
+    return min(suitable, key=lambda engine: engine.cost(model, n_samples, recipe, model.default_iterations))

@@ -7,6 +7,9 @@ from skrelu._engines.base import Engine, EngineState, Moving, iterate, optimizer
 from skrelu._engines.recipe import Recipe
 from skrelu._models.base import Model
 from skrelu._models.optimizers import GradientDescent
+from skrelu._rows.batches import KEPT_NUMBERS
+
+_STANDARDIZING = 70  # operations a number, in each iteration on rows that are not kept in standardized form
 
 
 class FullBatch(Engine):
@@ -18,7 +21,8 @@ class FullBatch(Engine):
 
     @classmethod
     def cost(cls, model: Model, n_samples: int, recipe: Recipe, n_iter: int) -> float:
-        return n_iter * model.cost(n_samples)
+        n_numbers = n_samples * model.n_inputs
+        return n_iter * (model.cost(n_samples) + (_STANDARDIZING * n_numbers if n_numbers > KEPT_NUMBERS else 0))
 
     @classmethod
     def batch_rows(cls, model: Model, n_samples: int, recipe: Recipe) -> int:

@@ -54,7 +54,7 @@ class SampleSpace(Engine):
     @classmethod
     def cost(cls, model: Model, n_samples: int, recipe: Recipe, n_iter: int) -> float:
         assert isinstance(model, TwoLayerNetwork)
-        return n_samples**2 * model.n_features + n_iter * cls._iteration_flops(model, n_samples)
+        return 2 * n_samples**2 * model.n_features + n_iter * cls._iteration_flops(model, n_samples)
 
     @staticmethod
     def _iteration_flops(model: TwoLayerNetwork, n: int) -> int:

@@ -65,6 +65,7 @@ class Model(ABC):
 
     weights: slice
     has_hidden_layer = False
+    default_iterations: ClassVar[int]  # of gradient descent
     n_members = 1  # models of the same shape that are trained side by side and published as their average
     # The stopping residual of the iteration that finds L; the relative error of L is about its square.
     curvature_rtol: ClassVar[float]
@@ -81,6 +82,8 @@ class Model(ABC):
         self.n_inputs = n_features + fit_intercept
         self.theta = am.zeros((n_parameters,), dtype)
         self.gradient = am.zeros((n_parameters,), dtype)
+        # Losses that differ by less, relative to their size, differ by rounding.
+        self.rounding = 100.0 * float(am.xp.finfo(dtype).eps)
         self._buffers: dict[str, Array] = {}
         self._capacity = self._n_rows = 0
 
@@ -143,7 +146,7 @@ class Model(ABC):
     def flops(self, n_rows: int) -> int:
         """Floating-point operations of the loss and its gradient on `n_rows` rows."""
 
-    def cost(self, n_rows: int) -> int:
+    def cost(self, n_rows: int) -> float:
         """Time of the same, in operations at the rate of large matrix products."""
         return self.flops(n_rows)
 

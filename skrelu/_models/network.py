@@ -81,6 +81,7 @@ class TwoLayerNetwork(Model):
     """
 
     has_hidden_layer = True
+    default_iterations = 500
     curvature_rtol = 1e-5
 
     _H: Array

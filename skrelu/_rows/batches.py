@@ -11,14 +11,14 @@ from skrelu._models.base import Batch
 from skrelu._models.standardize import Scaling, blocks_of
 
 # Data of up to this many numbers (16 MB in float64) are standardized once and kept; larger data, batch by batch.
-_KEPT_NUMBERS = 2**21
+KEPT_NUMBERS = 2**21
 _STAGE_NUMBERS = 2**16  # numbers standardized at a time
 
 
 class Batches:
     """Batches of up to `rows` rows of X, y and the weights.
 
-    Beyond X, y and the weights this needs memory for one batch, or for `_KEPT_NUMBERS` numbers. If one batch holds all
+    Beyond X, y and the weights this needs memory for one batch, or for `KEPT_NUMBERS` numbers. If one batch holds all
     rows, it is read once.
 
     Parameters
@@ -69,11 +69,7 @@ class Batches:
         self._buffer = self._new_buffer(self.rows)
         self._whole: Batch | None = None
         self._kept: list[Array] | None = None
-        if (
-            self.rows < self.n_samples
-            and self.n_samples * self._n_columns <= _KEPT_NUMBERS
-            and not am.takes_in_one_pass
-        ):
+        if self.rows < self.n_samples and self.n_samples * self._n_columns <= KEPT_NUMBERS and not am.takes_in_one_pass:
             self._kept = self._new_buffer(self.n_samples)
         # A few rows are standardized at a time: the numbers that one pass writes are in the cache for the next.
         n_read = self.rows if self._kept is None else self.n_samples

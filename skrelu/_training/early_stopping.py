@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from skrelu._engines.base import Engine
-from skrelu._training.loop import Plateau
+from skrelu._training.loop import Plateau, has_not_risen
 from skrelu._training.state import BestState
 
 
@@ -72,9 +72,15 @@ class Validation:
     """
 
     def __init__(
-        self, evaluate: Callable[[], float], curve: list[float], loss_curve: list[float], best: BestIterate | None
+        self,
+        engine: Engine,
+        evaluate: Callable[[], float],
+        curve: list[float],
+        loss_curve: list[float],
+        best: BestIterate | None,
     ) -> None:
-        self._evaluate, self.curve, self._loss_curve, self.best = evaluate, curve, loss_curve, best
+        self._engine, self._evaluate = engine, evaluate
+        self.curve, self._loss_curve, self.best = curve, loss_curve, best
 
     def begin(self) -> None:
         """Nothing to do before an iteration."""
@@ -85,7 +91,7 @@ class Validation:
         self.curve[len(self._loss_curve) - 1 :] = [loss if math.isfinite(loss) else math.inf]
         if self.best is None:
             return False
-        return self.best.observe() and self._loss_curve[-1] <= self._loss_curve[0]
+        return self.best.observe() and has_not_risen(self._loss_curve, self._engine)
 
 
 def filled(curve: list[float], length: int) -> list[float]:

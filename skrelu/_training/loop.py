@@ -42,6 +42,11 @@ class Plateau:
         return min(curve[-patience:]) >= self._best_before - self._tol
 
 
+def has_not_risen(loss_curve: list[float], engine: Engine) -> bool:
+    """Whether the last loss is not above the first one by more than rounding: else it may be about to diverge."""
+    return loss_curve[-1] <= loss_curve[0] * (1.0 + engine.model.rounding)
+
+
 def run_iterations(
     engine: Engine,
     loss_curve: list[float],
@@ -109,7 +114,7 @@ def _run_looking(
             if not math.isfinite(loss):
                 return "diverged"
             stopped = [watcher.end() for watcher in watchers]  # all of them look
-            if plateau is not None and plateau.reached() and loss <= loss_curve[0]:
+            if plateau is not None and plateau.reached() and has_not_risen(loss_curve, engine):
                 if done < len(losses):
                     engine.go_back(len(losses) - done)
                 return "converged"

@@ -104,7 +104,7 @@ class Run:
                 patience=recipe.patience,
                 stops=not recipe.has_schedule,
             )
-        return Validation(engine.evaluator(batches), curve, self.loss_curve, best)
+        return Validation(engine, engine.evaluator(batches), curve, self.loss_curve, best)
 
     def iterate(self, watchers: list[Watcher]) -> tuple[Status, Diagnosis]:
         """Run the loop; ValueError if training diverges."""

@@ -228,7 +228,7 @@ def test_predictions_and_batches_do_not_depend_on_blocks_of_rows(model, problem,
     predicted = whole.predict(X)
     names = [
         (skrelu._models.base, "_PREDICT_BLOCK"),
-        (skrelu._rows.batches, "_KEPT_NUMBERS"),
+        (skrelu._rows.batches, "KEPT_NUMBERS"),
         (skrelu._rows.batches, "_STAGE_NUMBERS"),
     ]
     before = [getattr(module, name) for module, name in names]

@@ -39,7 +39,7 @@ def with_ballast(X, y, values):
 @every_model
 def test_rows_of_weight_zero_may_hold_anything(name, dtype, shape, standardize, kept, monkeypatch):
     if not kept:
-        monkeypatch.setattr(skrelu._rows.batches, "_KEPT_NUMBERS", 0)
+        monkeypatch.setattr(skrelu._rows.batches, "KEPT_NUMBERS", 0)
     X, y = problem(*shape, 2, dtype=dtype, center=0.0)
     largest = np.finfo(dtype).max
     X_all, y_all, weights, counts = with_ballast(X, y, [largest, -largest, 0.0])

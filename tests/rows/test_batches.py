@@ -16,7 +16,7 @@ weights_or_none = pytest.mark.parametrize("weighted", [True, False], ids=["weigh
 def keeps(request, monkeypatch):
     """Whether the standardized rows are kept or read again for every batch, which is for larger data."""
     if not request.param:
-        monkeypatch.setattr(skrelu._rows.batches, "_KEPT_NUMBERS", 0)
+        monkeypatch.setattr(skrelu._rows.batches, "KEPT_NUMBERS", 0)
     return request.param
 
 
