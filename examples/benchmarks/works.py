@@ -156,7 +156,8 @@ def four_fits(task: Task, *, scaling_layer: bool) -> Run:
 
     def run() -> Parameters:
         fitted = [
-            fit_network(members(task, n_members=1, scaling_layer=scaling_layer, seed=seed), task) for seed in range(4)
+            fit_network(members(task, n_members=1, scaling_layer=scaling_layer, seed=seed), task)
+            for seed in range(10, 14)
         ]
         W1, b1, W2, b2 = zip(*fitted, strict=True)
         return np.hstack(W1), np.hstack(b1), np.vstack(W2) / 4, np.mean(b2, axis=0)
