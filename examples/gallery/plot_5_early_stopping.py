@@ -10,7 +10,8 @@ weights of the iteration that is best on the validation set. A callback inspects
 # Early stopping
 # --------------
 # One network of 100 units, without a penalty and at a constant rate, overfits the diabetes data. `fit` accepts a
-# validation set, like `HistGradientBoostingRegressor`. If you pass none, `early_stopping` holds out a tenth of the rows.
+# validation set, like `HistGradientBoostingRegressor`. If you pass none, `early_stopping` holds out a tenth of the
+# rows.
 
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.model_selection import train_test_split
@@ -36,8 +37,8 @@ for name, model in models.items():
 # :class:`~skrelu.LossCurveDisplay` plots the training loss (solid) and the validation loss (dashed). A star marks the
 # iteration whose weights `fit` keeps. At a constant rate, training ends 10 iterations after the best one. With the
 # default parameters, the cosine schedule runs to its end, where the rates are small. The training loss rises when the
-# automatic penalty sets in, after 40 % of the steps. The validation loss hardly rises at any time: it is the loss of the
-# average of 8 members, whose errors partly cancel. The training loss is the mean of the members' own losses.
+# automatic penalty sets in, after 40 % of the steps. The validation loss hardly rises at any time: it is the loss of
+# the average of 8 members, whose errors partly cancel. The training loss is the mean of the members' own losses.
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -3,9 +3,9 @@ Speed, measured while this page was built
 =========================================
 
 `MLPRegressor` and skrelu do the same work: one network (`n_members=1`), the same rows, hidden layer, batch size and
-number of Adam steps at a constant rate, on one BLAS thread. Each draws its own initial weights. The scripts in `examples/benchmarks/` use the
-same initial weights for both, compare the final losses, and include more libraries. :doc:`/benchmarks` has their
-results.
+number of Adam steps at a constant rate, on one BLAS thread. Each draws its own initial weights. The scripts in
+`examples/benchmarks/` use the same initial weights for both, compare the final losses, and include more libraries.
+:doc:`/benchmarks` has their results.
 """
 
 import time

@@ -119,5 +119,5 @@ for name, values in errors.items():
 
 # %%
 # One network of 200 units learns the noise of these few rows. A small network alone is nearly as good as eight of them;
-# on other data the default gains more, or less. `examples/benchmarks/accuracy.py --ablation` compares such choices on 19
-# data sets.
+# on other data the default gains more, or less. `examples/benchmarks/accuracy.py --ablation` compares such choices on
+# 19 data sets.
