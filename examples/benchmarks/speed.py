@@ -75,6 +75,7 @@ def compare(name: str, peer_name: str, quick: bool) -> dict[str, Any]:
         "work": work.title,
         "against": peer.name,
         "target": peer.target,
+        "same_result": peer.same_result,
         "ours_s": statistics.median(a[0] for a, _ in pairs),
         "peer_s": statistics.median(b[0] for _, b in pairs),
         "ratio": statistics.median(ratios),
@@ -130,7 +131,7 @@ def print_remarks(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         if row["peer_threads"] > 1.1:
             print(f"\n{row['against']} kept {row['peer_threads']:.2f} cores busy at: {row['work']}")
-        if abs(row["loss_difference"]) > 0.02:
+        if row["same_result"] and abs(row["loss_difference"]) > 0.02:
             share = abs(row["our_loss"] - row["peer_loss"]) / row["first_loss"]
             print(
                 f"\nThe losses of skrelu and {row['against']} differ by more than 2 % at: {row['work']}. "

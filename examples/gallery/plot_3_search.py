@@ -45,8 +45,9 @@ import matplotlib.pyplot as plt
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), sharex=True)
 display = LearningRateDisplay.from_search(search, ax=left)
 left.axvline(2 * rate, color="#8a8a8a", linestyle="--", linewidth=1)
-left.text(1.85 * rate, -0.3, "2/L of gd", color="#6a6a6a", ha="right", rotation="vertical")
 left.set(title="Score")
+low, high = left.get_ylim()
+left.text(1.85 * rate, low + 0.2 * (high - low), "2/L of gd", color="#6a6a6a", ha="right", rotation="vertical")
 
 table = search.cv_results_
 diverged = np.isnan(table["mean_test_score"])
