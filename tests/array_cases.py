@@ -35,7 +35,7 @@ def cases(n, d, rng):
     extreme = a(n, d)
     extreme.flat[::3], extreme.flat[1::3] = NAN, np.inf
     tiny = a(n, d) * 2.0 ** rng.integers(-45, -35, (n, d))
-    tiny.flat[::2] = np.resize([NAN, 2.0**-40, -(2.0**-40), 0.0, -np.inf], tiny.flat[::2].size)
+    edges = np.array([2.0**-40, -(2.0**-40), 2.0**-41, -(2.0**-41), 0.0, NAN, np.inf, -np.inf])
     index, part = rng.permutation(n)[: (n + 1) // 2], slice(n // 3, n)
     takes = []
     for rows in (index, part):
@@ -101,7 +101,7 @@ def cases(n, d, rng):
         "take_blocks": [case({"out": nan(M * d, k)}, {"A": a(M * d, M * k)}) for M in (1, 2, 4) for k in (1, m)],
         "dot_columns": [case({"out": nan(d)}, {"A": a(n, d), "B": a(n, d)})],
         "dot_rows": [case({"out": nan(n)}, {"A": a(n, d), "B": a(n, d)}, factor=f) for f in (1.0, 0.25)],
-        "flush": [case({"a": x}, {}, {"stage": nan(*x.shape)}, threshold=2.0**-40) for x in (tiny, tiny[:, 0], a(n))],
+        "flush": [case({"a": x}, {}, {"stage": nan(*x.shape)}, threshold=2.0**-40) for x in (tiny, tiny[:, 0], edges)],
         "multiply": [
             *(case({"out": nan(n, d)}, {"A": a(n, d), "B": b}) for b in (a(n, d), a(n, 1), a(d), 0.3)),
             *(case({"out": a(n, d)}, {"B": b}, same={"A": "out"}) for b in (a(n, d), a(d), 0.3)),

@@ -173,6 +173,17 @@ class Engine(ABC):
 
         return evaluate
 
+    def loss(self) -> float:
+        """Loss of the current iterate, the mean of the members', without penalty."""
+        self.finish()
+        return loss_on(self.model, self.batches)
+
+    def published_loss(self) -> float:
+        """Loss of the average of the members at the model's theta."""
+        plain = self.model.plain()
+        self.model.average(plain)
+        return loss_on(plain, self.batches)
+
     # ---- the learning rate
 
     def default_rate(self) -> float:

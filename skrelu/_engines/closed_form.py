@@ -135,6 +135,11 @@ class ClosedForm(Engine):
         self._t -= n_iter
         self.epoch -= n_iter
 
+    def loss(self) -> float:
+        if not self._prepared:
+            self._expand_losses()
+        return float(self._losses_from(self._t, 1)[0])
+
     def moving(self) -> Moving:
         return Moving([], [(self, "_t"), (self, "epoch")])
 

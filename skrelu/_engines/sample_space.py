@@ -175,6 +175,10 @@ class SampleSpace(Engine):
     def _tracks_intercept(self) -> bool:
         return bool(self._lambda) and self.model.fit_intercept
 
+    def loss(self) -> float:
+        loss, _ = self.model.loss(self.model.forward_from(self._Z), self._batch)
+        return self._am.to_floats([loss])[0]
+
     def moving(self) -> Moving:
         arrays = [self._b1, self._b1_velocity, self._Z, self._A, self._Q, self._P, *self._optimizer.moments]
         numbers: list[tuple[object, str]] = [(self, "epoch"), (self._optimizer, "step_count")]

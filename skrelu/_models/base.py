@@ -23,7 +23,7 @@ views of these. The penalized weights are contiguous, in the slice `weights`; th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -167,6 +167,10 @@ class Model(ABC):
     def spread(self, parameters: list[np.ndarray], draw_rows: DrawRows, rng: np.random.Generator) -> None:
         """Adapt initial parameters to the rows, in place; `draw_rows` returns random standardized rows of X."""
         return
+
+    def count_inactive(self, batches: Iterable[Batch]) -> tuple[int, int]:
+        """The number of hidden units that are inactive on all rows, and of all units."""
+        return 0, 0
 
     def load(self, parameters: list[np.ndarray]) -> None:
         """Set theta to parameters shaped as `views`."""

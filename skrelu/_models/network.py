@@ -40,12 +40,13 @@ is folded into the weights V = a W1 (row i times a_i) that the products above us
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Literal, Self
 
 import numpy as np
 
 from skrelu._arrays import Array, ArrayModule, DType
-from skrelu._models.base import DrawRows, Layers, Model
+from skrelu._models.base import Batch, DrawRows, Layers, Model
 from skrelu._models.standardize import Scaling, fold_inputs, fold_outputs
 
 Init = Literal["he_normal", "standard_normal"]
@@ -248,6 +249,15 @@ class TwoLayerNetwork(Model):
     def _sum_D(self, D: Array) -> None:
         if self.fit_intercept:
             self.am.sum_rows(D, out=self.db2)  # db2 = sum of the rows of D
+
+    def count_inactive(self, batches: Iterable[Batch]) -> tuple[int, int]:
+        am = self.am
+        n_active, of_batch = (am.zeros((self.n_hidden,), self.theta.dtype) for _ in range(2))
+        for batch in batches:
+            self.forward(batch.X)
+            am.sum_rows(self._mask, out=of_batch)
+            am.add(n_active, of_batch)
+        return int((am.to_numpy(n_active) == 0.0).sum()), self.n_hidden
 
     def forward_derivative(self, X: Array, direction: Array) -> Array:
         """(mask * (X V1 + v1)) W2 + H V2 + v2 for the direction (V1, v1, V2, v2); only without a scaling layer."""

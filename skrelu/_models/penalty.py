@@ -58,6 +58,11 @@ class Penalty:
             if self.count > self._delay:
                 self.strength = strength
 
+    @property
+    def is_zero(self) -> bool:
+        """Whether there is no penalty now."""
+        return float(self.strength) == 0.0
+
     def value(self, theta: Array) -> float:
         """lambda / 2 |the weights in `theta`|^2, with the present lambda."""
         weights = self._model.am.to_numpy(theta)[self._model.weights]

@@ -129,6 +129,13 @@ class Rows:
         y = self._measure_y(center=center)
         return 0.5 * c * float(np.square(y.scale / y_scaling.scale)[~y.constant].sum())
 
+    def loss_of_zero(self, y_scaling: Scaling, c: float) -> float:
+        """The loss of predicting zero in the coordinates of `y_scaling`; no penalty."""
+        y = (self._y if self._index is None else self._y[self._index]).astype(np.float64)
+        square = np.square((y - y_scaling.shift) / y_scaling.scale).sum(axis=1)
+        weights = 1.0 if self._weights is None else self._weights if self._index is None else self._weights[self._index]
+        return 0.5 * c * float((square * weights).mean())
+
     def batches(self, x: Scaling, y: Scaling, *, ones: bool, rows: int, c: float) -> Batches:
         """The rows in the standardized coordinates of `x` and `y`, up to `rows` at a time."""
         am, dtype, index = self.am, self.training_X.dtype, self._index

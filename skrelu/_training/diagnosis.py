@@ -61,35 +61,109 @@ class Diagnosis:
     initial: Array
     rate_is_earlier: bool
 
-    def worsening(self) -> str | None:
-        """A warning if the model is finite, but worse than the model before the run and worse than a constant.
+    def verdict(self, published: Array) -> str | None:
+        """A warning if the run went wrong: the model is worse than a constant, or most of its units are inactive.
 
-        Training that diverges slowly, or by Adam, ends so. The rows are read only if the loss curve gives a reason: its
-        last loss is that of the parameters before the last step and, for Adam, a mean over a pass.
+        `published` is the theta of the model. The curve comes first; the rows are read only if it gives a reason: a
+        loss of more than twice the first one, or a last one no better than a constant. A learning rate that the user
+        chose is a reason, too: no loss in the curve has seen the last step.
         """
-        engine, model, last = self.engine, self.engine.model, self.loss_curve[-1]
-        if self._descends and not last > 2.0 * self.loss_curve[self.n_before]:
+        first, last, top = self._first, self.loss_curve[-1], max(self.loss_curve[self._start :])
+        recipe = self.engine.recipe
+        constant = self._loss_of_a_constant()
+        has_risen, is_idle = top > 2.0 * first, not last < 0.999 * constant
+        if recipe.is_single_pass and not (has_risen and is_idle):
             return None
-        constant = self.rows.loss_of_a_constant(self.y_scaling, engine.batches.c, center=model.fit_intercept)
-        if not last > 2.0 * constant > 0.0:
-            return None
+        if not (has_risen or is_idle):
+            is_sure = not self._descends or (recipe.learning_rate == "auto" and recipe.momentum == 0.0)
+            if is_sure or self.engine.loss() < max(2.0 * first, 0.999 * constant):
+                return None
+        model = self.engine.model
         final = model.am.copy(model.theta)
         try:
-            after = loss_on(model, engine.batches)
-            model.theta[...] = self.initial
-            before = loss_on(model, engine.batches)
-            risen = after + engine.penalty.value(final) > 2.0 * (before + engine.penalty.value(self.initial))
-            # After the last step the loss may have become infinite, or not a number.
-            if math.isfinite(after) and not (risen and after > 2.0 * constant):
-                return None
-            scaled = "" if engine.recipe.standardize else ", or standardize=True"
-            remedy = self._limit_of_stability() or f"Choose a smaller learning_rate{scaled}."
+            return self._examine(published)
         finally:
             model.theta[...] = final
-        return (
-            f"{engine.recipe.name} made the model worse: the loss rose from {before:.3g} to {after:.3g} with "
-            f"{self._rate_in_words}; that of a constant is {constant:.3g}. {remedy}"
-        )
+
+    def _examine(self, published: Array) -> str | None:
+        """The same, from the rows."""
+        engine, model, penalty = self.engine, self.engine.model, self.engine.penalty
+        model.theta[...] = published
+        after, n_inactive, n_units = engine.published_loss(), *model.count_inactive(engine.batches.in_order())
+        model.theta[...] = self.initial
+        before = self._first if self._descends else loss_on(model, engine.batches)
+        top = max(*self.loss_curve[self._start :], after)
+        # A growing penalty raises the loss, but not the objective.
+        start = before + penalty.value(self.initial)
+        has_risen = max(top, after + penalty.value(published)) > 2.0 * start + self._rounding
+        if not math.isfinite(after):  # it overflowed in the last step
+            has_risen, top = True, after
+        constant = self._loss_of_a_constant(center=has_risen)
+        is_worse = not after <= (1.01 if has_risen else 1.001) * constant + self._rounding
+        is_dead = n_inactive >= 0.9 * n_units > 0 and not self._rows_are_constant
+        is_dead = is_dead and (not after < 0.999 * constant or (has_risen and penalty.is_zero))
+        if has_risen and (is_worse or is_dead):
+            ended = "" if not after < top else f" and ended at {after:.3g}"
+            said = (
+                f"made the model worse: the loss rose from {before:.3g} to {top:.3g}{ended} with {self._rate_in_words}"
+            )
+        elif is_dead and penalty.is_zero and after > self._rounding:
+            said = f"learned nothing: the loss is {after:.3g} with {self._rate_in_words}"
+        elif is_worse and self._rests:
+            said = f"came to rest at a loss of {after:.3g} with {self._rate_in_words}"
+        else:
+            return None
+        said += f"; that of a constant is {constant:.3g}. "
+        if is_dead:
+            said += f"{n_inactive} of {n_units} hidden units are inactive on every training row and cannot learn. "
+        scaled = "" if engine.recipe.standardize else ", or standardize=True"
+        rate = "another" if not has_risen else "a smaller"
+        remedy = self._limit_of_stability() if has_risen else ""
+        return f"{engine.recipe.name} {said}{remedy or f'Choose {rate} learning_rate{scaled}.'}"
+
+    @property
+    def _start(self) -> int:
+        """The first iteration that counts: `partial_fit` looks back at all calls."""
+        return 0 if self.engine.recipe.is_single_pass else self.n_before
+
+    @property
+    def _first(self) -> float:
+        return self.loss_curve[self._start]
+
+    @property
+    def _rests(self) -> bool:
+        """Whether the second half of a curve of gradient descent, of 50 iterations or more, is flat."""
+        half = self.loss_curve[(self._start + len(self.loss_curve)) // 2 :]
+        return self._descends and len(half) >= 25 and max(half) - min(half) <= 1e-6 * max(half)
+
+    @property
+    def _rounding(self) -> float:
+        """A loss that is rounding: of predictions whose errors are relative to y."""
+        zero = self.rows.loss_of_zero(self.y_scaling, self.engine.batches.c)
+        return zero * self.engine.model.rounding**2
+
+    @property
+    def _rows_are_constant(self) -> bool:
+        """Whether no feature varies, so that units may be inactive for want of anything to see."""
+        engine, first = self.engine, None
+        for batch in engine.batches.in_order():
+            X = engine.model.am.to_numpy(batch.X)
+            first = X[0].copy() if first is None else first
+            if (first != X).any():
+                return False
+        return True
+
+    def _loss_of_a_constant(self, *, center: bool = False) -> float:
+        """The loss of predicting the mean of y; without intercept zero, unless `center`."""
+        model, recipe, c = self.engine.model, self.engine.recipe, self.engine.batches.c
+        if (
+            recipe.standardize
+            and self.n_before == 0
+            and not recipe.is_single_pass
+            and (model.fit_intercept or not center)
+        ):
+            return 0.5 * c * float((~self.y_scaling.constant).sum())  # y was scaled by these rows
+        return self.rows.loss_of_a_constant(self.y_scaling, c, center=center or model.fit_intercept)
 
     def divergence(self, status: Status) -> str:
         """The error message of a run that diverged; leaves theta as it was before the run."""

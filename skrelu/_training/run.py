@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from skrelu._arrays import Array
 from skrelu._engines.base import Engine
 from skrelu._engines.choose import choose
 from skrelu._engines.full_batch import FullBatch
@@ -127,14 +128,20 @@ class Run:
             raise ValueError(diagnosis.divergence(status))
         return status, diagnosis
 
+    @property
+    def published_theta(self) -> Array:
+        """The flat vector of the current iterate or, with early stopping, of the best one."""
+        model = self.engine.model
+        if self.best is None or self.best.theta is None:
+            return model.theta
+        return model.am.from_numpy(self.best.theta, None)
+
     def outcome(self, status: Status, warnings: list[str] | None = None, *, is_live: bool = False) -> Outcome:
         """The outcome; `is_live` in the middle of the run: at the current iterate, in arrays of its own."""
         engine, model, recipe = self.engine, self.engine.model, self._recipe
         if is_live:
             engine.finish()
-        theta = model.theta
-        if self.best is not None and self.best.theta is not None and not is_live:
-            theta = model.am.from_numpy(self.best.theta, None)
+        theta = model.theta if is_live else self.published_theta
         curve = self.validation.curve if self.validation else self._state["validation_loss_curve"]
         c, rate, alpha = engine.batches.c, engine.rate, recipe.alpha
         auto_rate: AutoRate = {"rate": rate, "c": c, "alpha": alpha, "reduction": recipe.reduction}
@@ -222,10 +229,10 @@ def train(
     with blas_threads(*run.engine.work(run.n_iter)):
         status, diagnosis = run.iterate(watchers)
         warnings = []
-        if not recipe.is_single_pass and not recipe.early_stopping and status != "interrupted":
+        if status != "interrupted":
             try:
-                worsening = diagnosis.worsening()
-                warnings = [worsening] if worsening else []
+                verdict = diagnosis.verdict(run.published_theta)
+                warnings = [verdict] if verdict else []
             except KeyboardInterrupt:
                 status = "interrupted"
     if run.validation and status == "interrupted":
