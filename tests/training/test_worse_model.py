@@ -11,6 +11,7 @@ from problems import problem
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("precompute", [True, False])
 @pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize("weights", [None, np.arange(30.0)], ids=["", "weights"])
