@@ -76,7 +76,7 @@ def run(program, home):
 def test_an_example_equals_its_serial_run(name, home):
     missing = [package for package in NEEDS[name] if importlib.util.find_spec(package) is None]
     if missing:
-        pytest.skip(f"needs {' and '.join(missing)}: pip install 'skrelu[scale]'")
+        pytest.skip(f"needs {' and '.join(missing)}: pip install --group scale")
     code, output = run(EXAMPLES / f"{name}.py", home)
     assert code == 0, output
     assert SAYS[name] in output
@@ -134,7 +134,7 @@ if __name__ == "__main__":
 
 @pytest.mark.exhaustive
 def test_a_search_after_a_dask_worker_was_killed_is_right(home):
-    pytest.importorskip("distributed", reason="needs distributed: pip install 'skrelu[scale]'")
+    pytest.importorskip("distributed", reason="needs distributed: pip install --group scale")
     program = Path(home, "killed_worker.py")
     program.write_text(KILLED)
     code, output = run(program, home)
