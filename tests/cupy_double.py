@@ -3,8 +3,8 @@
 What is checked here is what CuPy would check, or what a GPU would make wrong in silence:
 
 - Arrays of NumPy are refused wherever CuPy refuses them; ``__array__`` raises.
-- Whatever makes the host wait for the device is written down in `waits`, with the function of skrelu that did it.
-- Whatever is launched on the device is in `launches`.
+- What makes the host wait for the device is written down in `waits`, with the function of skrelu that did it.
+- What is launched on the device is in `launches`.
 - `RawModule` compiles the CUDA source with the machine's C++ compiler and runs it thread by thread. Arguments are
   passed as CuPy passes them, and have to be of the types of the kernel's parameters. New memory holds NaN, and has a
   border that no kernel may write to.

@@ -19,11 +19,7 @@ from skrelu._array_module import CupyArrayModule
 from skrelu._plain import _ITERATIONS_PER_LOOK
 
 NETWORK = TwoLayerReLURegressor(10, batch_size=16, max_iter=20, random_state=0)
-
-
 DESCENT = clone(NETWORK).set_params(solver="gd", precompute=False)
-
-
 MODELS = {
     "adam": NETWORK,
     "adam, fixed penalty": clone(NETWORK).set_params(alpha=0.5, learning_rate_schedule="constant"),
@@ -41,15 +37,9 @@ MODELS = {
     "closed form": LinearGDRegressor(max_iter=20, precompute=True, init="uniform", random_state=0),
     "closed form, penalty": LinearGDRegressor(max_iter=20, precompute=True, alpha=0.3),
 }
-
-
 # One of each way of training, for what does not depend on the options.
 KINDS = {name: MODELS[name] for name in ("adam", "gd", "sample space", "linear", "closed form")}
-
-
 models = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
-
-
 kinds = pytest.mark.parametrize("model", KINDS.values(), ids=KINDS)
 
 
@@ -248,7 +238,7 @@ def test_training_is_resumed_exactly(cupy_double, model):
         assert resumed.loss_curve_ == straight.loss_curve_
         for a, b in zip(arrays_of(resumed), arrays_of(straight), strict=True):
             np.testing.assert_array_equal(a, b)
-    # What was begun on a GPU goes on without one.
+    # A fit that began on a GPU resumes without one.
     parts.set_params(array_module="auto").partial_fit(X, y)
     assert parts.n_iter_ == 6
 

@@ -13,8 +13,6 @@ from skrelu._array_module import CupyArrayModule
 
 
 PATH = Path(__file__).parents[2] / "examples" / "benchmarks" / "gpu_check.py"
-
-
 SLOW = ["training", "memory", "scikit_learn", "tools", "speed"]
 
 

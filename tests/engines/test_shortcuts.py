@@ -114,7 +114,7 @@ CONTINUED = {
 
 @pytest.mark.filterwarnings("ignore:.* made the model worse:sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("name", CONTINUED)
-def test_training_goes_on_from_the_model_on_other_rows(name):
+def test_training_on_other_rows_starts_from_the_model(name):
     model, shape = CONTINUED[name]
     X, y, _ = data(*(*shape, 1)[:3], *shape[3:])
     other_X, other_y, _ = data(*(*shape, 1)[:3], *shape[3:], seed=1)

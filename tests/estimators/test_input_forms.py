@@ -89,8 +89,6 @@ FORMS = {
         pd.Series(a, index=np.arange(len(a))[::-1]) if a.ndim == 1 else pd.DataFrame(a, index=np.arange(len(a))[::-1])
     ),
 }
-
-
 FITTED = {
     "adam": clone(ADAM).set_params(max_iter=3),
     "adam raw": clone(ADAM).set_params(max_iter=3, standardize=False),

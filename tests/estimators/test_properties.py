@@ -37,8 +37,6 @@ def cases(number):
 
 
 seeds = st.integers(0, 2**31 - 1)
-
-
 shared = {
     "fit_intercept": st.booleans(),
     "standardize": st.booleans(),
@@ -49,8 +47,6 @@ shared = {
     "random_state": seeds,
     "precompute": st.sampled_from(["auto", True, False]),
 }
-
-
 networks = st.builds(
     TwoLayerReLURegressor,
     st.integers(1, 8),
@@ -63,8 +59,6 @@ networks = st.builds(
     init=st.sampled_from(["he_normal", "standard_normal"]),
     n_iter_no_change=st.integers(1, 3),
 )
-
-
 linear = st.builds(
     LinearGDRegressor,
     **shared,
@@ -169,7 +163,7 @@ def tamed(model, problem, **parameters):
 
 
 def assert_close(a, b, X, y, model):
-    """Up to rounding as in `test_invariances.py`, of data that lie so many deviations from zero."""
+    """Up to rounding as in `test_invariances.py`, for data far from zero in units of their deviation."""
     delta = 1.0
     for values in (X, y):
         delta *= max(2.0, (np.abs(values).max(axis=0) / values.std(axis=0)).max())

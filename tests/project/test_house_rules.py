@@ -15,14 +15,8 @@ import skrelu
 
 
 PACKAGE = Path(skrelu.__file__).parent
-
-
 FILES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py"))}
-
-
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
-
-
 # A module imports from layers below its own only. Not all of the names need to exist; every module needs a place.
 LAYERS = [
     # arithmetic: array functions, one formula or one algorithm each, on arguments
@@ -43,11 +37,7 @@ LAYERS = [
     {"__init__"},
     {"__main__"},
 ]
-
-
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
-
-
 MAY_IMPORT_SKLEARN = {
     "_base",
     "_run",
@@ -59,14 +49,8 @@ MAY_IMPORT_SKLEARN = {
     "_onnx",
     "__main__",
 }
-
-
 HEAVY = {"cupy", "cupyx", "jax", "matplotlib", "onnx", "pandas", "polars", "pyarrow", "skl2onnx", "torch"}
-
-
 MAX_LINES = 60
-
-
 modules = pytest.mark.parametrize("name", FILES)
 
 
@@ -176,14 +160,8 @@ def test_there_is_no_global_state(name):
 # Checks that do not apply here: a method's first line may be all there is (ES01), its examples and cross-references are
 # those of the class (EX01, SA01), and a returned value has a name, as scikit-learn writes it (RT02).
 EXEMPT = {"ES01", "EX01", "RT02", "SA01"}
-
-
 METHODS = ("fit", "partial_fit", "predict", "plot", "from_estimator", "from_search")
-
-
 PUBLIC = [name for name in skrelu.__all__ if callable(getattr(skrelu, name))]
-
-
 TARGETS = PUBLIC + [
     f"{name}.{method}" for name in PUBLIC for method in METHODS if hasattr(getattr(skrelu, name), method)
 ]

@@ -14,11 +14,7 @@ from skrelu import TwoLayerReLURegressor
 
 
 ROOT = pathlib.Path(__file__).parents[2]
-
-
 README = ROOT / "README.md"
-
-
 BLOCK = re.compile(r"^```(python|pycon|sh)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
 
 
@@ -29,8 +25,6 @@ def blocks(path, *languages):
 
 
 PAGES = [path for path in sorted((ROOT / "docs").glob("*.md")) if blocks(path, "python", "pycon")]
-
-
 PROGRAMS = [program for _, _, program in blocks(README, "python")]
 
 

@@ -14,24 +14,18 @@ import pytest
 
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "scale_out"
-
-
 NEEDS = {
     "dask_incremental": ["dask_ml", "distributed"],
     "parquet_chunks": ["pyarrow"],
     "search_on_dask": ["distributed"],
     "search_on_ray": ["ray"],
 }
-
-
 SAYS = {
     "dask_incremental": "4 passes over 20000 rows in blocks of 2500; weights equal those of one process",
     "parquet_chunks": "5 passes over 40000 rows in chunks of 4000; weights equal those of the rows in memory",
     "search_on_dask": "40 fits in 2 processes of the cluster; all scores equal those of one process",
     "search_on_ray": "40 fits in 2 processes of Ray; all scores equal those of one process",
 }
-
-
 TIMEOUT = 600  # seconds; they take 3 to 20 where nothing else runs
 
 
@@ -45,7 +39,7 @@ def home():
 
 
 def run(program, home):
-    """Return code and output of a program; whatever it started is ended, too."""
+    """Return code and output of a program. What it started is ended, too."""
     environment = os.environ | {
         "HOME": home,
         "TMPDIR": home,

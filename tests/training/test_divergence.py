@@ -19,11 +19,7 @@ from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 RATES = [10.0**k for k in range(-12, 13)]
 MODELS = {name: clone(model).set_params(verbose=1) for name, model in ENGINES.items() if "one batch" not in name}
 MODELS["minibatches, cosine"] = clone(MODELS["minibatches"]).set_params(learning_rate_schedule="cosine")
-
-
 RISES_ARE_WARNED_OF = True
-
-
 every_model = pytest.mark.parametrize("name", MODELS)
 
 

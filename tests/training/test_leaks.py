@@ -25,7 +25,7 @@ def anonymous_memory():
 
 
 def grown(work, n_calls):
-    """Bytes of Python's and NumPy's allocators held after so many calls, beyond those after a few."""
+    """Bytes of Python's and NumPy's allocators held after `n_calls` calls, beyond those after a few."""
     for _ in range(5):
         work()
     gc.collect()

@@ -32,7 +32,7 @@ def test_slow_divergence_is_warned_of(weights, standardize, precompute):
     stable = float(re.search(r"2/L = ([\d.e+-]+\d)", message)[1])
     assert stable == pytest.approx(limit, rel=0.02)  # found to 1 %
     assert model.score(X, y, sample_weight=weights) < -1
-    # It is no error, and the estimator goes on: the advice is that of the weights before this call.
+    # It is no error, and the estimator can be fitted further: the advice is that of the weights before this call.
     with pytest.warns(ConvergenceWarning, match="whose loss was .* start anew with a smaller learning_rate"):
         model.set_params(warm_start=True, max_iter=50).fit(X, y, sample_weight=weights)
 
