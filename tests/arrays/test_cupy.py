@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_array_api_input_and_values
 
 import skrelu._plain
-from problems import arrays_of, dtypes
+from problems import coefficients_of, dtypes
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 from skrelu._array_module import CupyArrayModule
 from skrelu._plain import _ITERATIONS_PER_LOOK
@@ -78,7 +78,7 @@ def test_a_gpu_trains_numpy_input_as_numpy_does(cupy_double, model, dtype, weigh
     weights = weights if weighted else None
     ours = on_gpu(model).fit(X, y, weights)
     assert "matmul" in cupy_double.launches or "__matmul__" in cupy_double.launches
-    assert all(type(a) is np.ndarray for a in [*arrays_of(ours), ours.predict(X)])
+    assert all(type(a) is np.ndarray for a in [*coefficients_of(ours), ours.predict(X)])
     assert_same_training(ours, clone(model).fit(X, y, weights), X, dtype)
 
 
@@ -100,7 +100,7 @@ def test_rows_in_several_blocks(cupy_double, monkeypatch, dtype):
 @pytest.mark.parametrize("n_outputs", [1, 2])
 @dtypes
 @kinds
-def test_arrays_of_cupy_in_and_out(cupy_double, model, dtype, n_outputs, order):
+def test_coefficients_of_cupy_in_and_out(cupy_double, model, dtype, n_outputs, order):
     import cupy
 
     X, y, weights = make_problem(n_outputs=n_outputs, dtype=dtype)
@@ -111,7 +111,7 @@ def test_arrays_of_cupy_in_and_out(cupy_double, model, dtype, n_outputs, order):
             for targets in (there[1:], (y, weights)):  # these follow X
                 ours = clone(model).set_params(array_module=array_module).fit(there[0], *targets)
                 predicted = ours.predict(there[0])
-                for a in [*arrays_of(ours), predicted]:
+                for a in [*coefficients_of(ours), predicted]:
                     assert isinstance(a, cupy.ndarray)
                     assert a.dtype == dtype
                 tolerance = 10 * 60 * np.finfo(dtype).eps * np.abs(y).max()
@@ -236,7 +236,7 @@ def test_training_is_resumed_exactly(cupy_double, model):
         passes.partial_fit(X, y)
     for resumed, straight in ((parts, at_once), (passes, plain)):
         assert resumed.loss_curve_ == straight.loss_curve_
-        for a, b in zip(arrays_of(resumed), arrays_of(straight), strict=True):
+        for a, b in zip(coefficients_of(resumed), coefficients_of(straight), strict=True):
             np.testing.assert_array_equal(a, b)
     # A fit that began on a GPU resumes without one.
     parts.set_params(array_module="auto").partial_fit(X, y)
@@ -267,7 +267,7 @@ def test_a_model_trained_on_a_gpu_knows_nothing_of_it(cupy_double, monkeypatch, 
 
 
 @kinds
-def test_the_state_holds_arrays_of_numpy_for_input_of_cupy_too(cupy_double, model):
+def test_the_state_holds_coefficients_of_numpy_for_input_of_cupy_too(cupy_double, model):
     import cupy
 
     X, y, _ = make_problem()
@@ -291,7 +291,7 @@ def test_search_and_pipeline(cupy_double):
 @pytest.mark.one_in(3)
 @dtypes
 @kinds
-def test_arrays_of_another_library_train_on_a_gpu(cupy_double, model, dtype):
+def test_coefficients_of_another_library_train_on_a_gpu(cupy_double, model, dtype):
     xp = pytest.importorskip("array_api_strict")
     X, y, weights = make_problem(dtype=dtype)
     device = xp.Device("device1")
@@ -299,7 +299,7 @@ def test_arrays_of_another_library_train_on_a_gpu(cupy_double, model, dtype):
     with sklearn.config_context(array_api_dispatch=True):
         there = [xp.asarray(a, device=device) for a in (X, y, weights)]
         fitted = on_gpu(model).fit(*there)
-        assert all(a.device == device for a in arrays_of(fitted))
+        assert all(a.device == device for a in coefficients_of(fitted))
         predicted = np.asarray(fitted.predict(there[0]).to_device(xp.Device("CPU_DEVICE")))
     np.testing.assert_allclose(predicted, expected, rtol=0, atol=60 * np.finfo(dtype).eps * np.abs(expected).max())
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
+from problems import EPS
 from skrelu import LinearGDRegressor
 
-EPS = np.finfo(np.float64).eps
 reductions = pytest.mark.parametrize("reduction", ["mean", "sum"])
 weights = pytest.mark.parametrize("weighted", [True, False], ids=["weighted", "unweighted"])
 intercepts = pytest.mark.parametrize("intercept", [True, False], ids=["intercept", "no intercept"])

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.base import clone
 
-from problems import problem
+from problems import arrays_of, problem
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
 EPS = {"float32": np.finfo(np.float32).eps, "float64": np.finfo(np.float64).eps}
@@ -20,18 +20,12 @@ def data(n, d, m, dtype="float64", seed=0):
     return X.astype(dtype), (y if m > 1 else y[:, 0]), rng.uniform(0, 3, n) * (rng.uniform(size=n) > 0.2)
 
 
-def parameters(model):
-    if hasattr(model, "coefs_"):
-        return [*model.coefs_, *model.intercepts_]
-    return [model.coef_, np.asarray(model.intercept_)]
-
-
 def assert_close(a, b, n_iter, dtype):
     # Each iteration rounds once more, and the iteration is stable (rate below 2 / L), so errors at most add up; 200
     # covers the lengths of the sums and the folding of the scales.
     tol = 200 * n_iter * EPS[dtype]
-    largest = max(np.abs(p).max() for p in parameters(b))
-    for u, v in zip(parameters(a), parameters(b), strict=True):
+    largest = max(np.abs(p).max() for p in arrays_of(b))
+    for u, v in zip(arrays_of(a), arrays_of(b), strict=True):
         assert u.dtype == v.dtype
         assert_allclose(u, v, rtol=0, atol=tol * largest)
     # The loss is a sum of squares of residuals that are off by tol times the first ones.

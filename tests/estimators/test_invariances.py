@@ -6,9 +6,9 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 
+from problems import EPS
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
-EPS = np.finfo(np.float64).eps
 N_ITER = 12
 ADAM_EPSILON, ADAM_RATE = 1e-8, 0.01
 linear = {"name": "linear", "alpha": 0.5, "max_iter": 40, "precompute": False}

@@ -32,7 +32,7 @@ def test_two_outputs(name, options, dtype):
 
 def test_two_outputs_of_the_linear_model_are_two_models():
     X, y = problem(24, m=2)
-    weights = weights_for(X, "whole")
+    weights = weights_for(X, whole=True)
     both = LinearGDRegressor(max_iter=50).fit(X, y, weights)
     for k in range(2):
         one = LinearGDRegressor(max_iter=50).fit(X, y[:, k], weights)

@@ -13,6 +13,7 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from problems import EPS
 from skrelu import LearningRateDisplay, LinearGDRegressor, LossCurveDisplay, TwoLayerReLURegressor
 
 """The displays draw what the estimators and searches hold, on axes that survive zero losses and absurd scores."""
@@ -28,7 +29,6 @@ plt = pytest.importorskip("matplotlib.pyplot")
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(40, 3))
 Y = X @ [1.0, -2.0, 0.5] + 0.5 * RNG.normal(size=40)
-EPS = np.finfo(float).eps
 
 
 @pytest.fixture(autouse=True)
