@@ -86,6 +86,7 @@ ENGINES = {
     "closed form": clone(LINEAR).set_params(precompute=True),
     "closed form, penalty": clone(LINEAR).set_params(precompute=True, alpha=3.0),
 }
+NETWORKS = [name for name in ENGINES if not name.startswith(("linear", "closed"))]
 # The engines that iterate: the closed form computes many iterations at once.
 ITERATING = [name for name in ENGINES if not name.startswith("closed")]
 # One of each kind, where penalty and momentum do not matter.
