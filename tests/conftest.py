@@ -11,6 +11,8 @@ import pytest
 assert "scipy" not in sys.modules, "SCIPY_ARRAY_API has to be set before SciPy is imported"
 os.environ["SCIPY_ARRAY_API"] = "1"
 os.environ.setdefault("MPLBACKEND", "Agg")
+if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a core: BLAS threads of all of them would wait for each other
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 pytest.register_assert_rewrite("array_cases", "problems")
 
 EXAMPLES_NEED = {

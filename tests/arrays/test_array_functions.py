@@ -18,11 +18,7 @@ MODULES = {
     "generic on numpy": GenericArrayModule(np, None, np.asarray),
     "generic on strict": GenericArrayModule(array_api_strict, None, np.asarray),
 }
-
-
 shapes = pytest.mark.parametrize("shape", SHAPES, ids=str)
-
-
 modules = pytest.mark.parametrize("am", MODULES.values(), ids=MODULES)
 
 

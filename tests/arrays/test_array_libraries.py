@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.utils._array_api import get_namespace
 from sklearn.utils.estimator_checks import check_array_api_input_and_values
 
-from problems import arrays_of, dtypes, every_place, library_and_device, problem, to_numpy, weights_for
+from problems import coefficients_of, dtypes, every_place, library_and_device, problem, to_numpy, weights_for
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -28,7 +28,7 @@ every_estimator = pytest.mark.parametrize("estimator", BRIEF.values(), ids=BRIEF
 
 def three_outputs(dtype=np.float64):
     X, y = problem(24, m=3, dtype=dtype)
-    return X, y, weights_for(X, "whole") + 1
+    return X, y, weights_for(X, whole=True) + 1
 
 
 @pytest.mark.one_in(7)
@@ -63,7 +63,7 @@ def test_coefficients_live_where_X_lives(estimator, library, device, dtype, n_ou
         fitted = clone(estimator).fit(X_xp, y_xp, weights_xp)
         predicted = fitted.predict(X_xp)
         score = fitted.score(X_xp, y_xp)
-        for a in [*arrays_of(fitted), predicted]:
+        for a in [*coefficients_of(fitted), predicted]:
             assert get_namespace(a)[0] == get_namespace(X_xp)[0]
             assert a.device == X_xp.device
             assert a.dtype == X_xp.dtype
@@ -72,7 +72,7 @@ def test_coefficients_live_where_X_lives(estimator, library, device, dtype, n_ou
     # Sums of at most 24 products, in another order, in each of 20 iterations.
     tolerance = 20 * 24 * np.finfo(dtype).eps
     np.testing.assert_allclose(fitted.loss_curve_, with_numpy.loss_curve_, rtol=tolerance)
-    for a, expected in zip(arrays_of(fitted), arrays_of(with_numpy), strict=True):
+    for a, expected in zip(coefficients_of(fitted), coefficients_of(with_numpy), strict=True):
         scale = max(np.abs(expected).max(), np.abs(y).max())
         np.testing.assert_allclose(to_numpy(a), expected, rtol=0, atol=tolerance * scale)
     np.testing.assert_allclose(to_numpy(predicted), with_numpy.predict(X), rtol=0, atol=tolerance * np.abs(y).max())
@@ -89,13 +89,13 @@ def test_everything_follows_X(estimator, library, device):
         all_there = clone(estimator).fit(X_xp, y_xp, weights_xp)
         numpy_targets = clone(estimator).fit(X_xp, y, weights)
         numpy_inputs = clone(estimator).fit(X, y_xp, weights_xp)
-        assert all(get_namespace(a)[0] == get_namespace(X_xp)[0] for a in arrays_of(numpy_targets))
-        assert all(a.device == X_xp.device for a in arrays_of(numpy_targets))
-    assert all(isinstance(a, np.ndarray) for a in arrays_of(numpy_inputs))
+        assert all(get_namespace(a)[0] == get_namespace(X_xp)[0] for a in coefficients_of(numpy_targets))
+        assert all(a.device == X_xp.device for a in coefficients_of(numpy_targets))
+    assert all(isinstance(a, np.ndarray) for a in coefficients_of(numpy_inputs))
     # The same numbers meet the same operations: no rounding to allow for.
     for ours, expected in [(numpy_targets, all_there), (numpy_inputs, clone(estimator).fit(X, y, weights))]:
         assert ours.loss_curve_ == expected.loss_curve_
-        for a, b in zip(arrays_of(ours), arrays_of(expected), strict=True):
+        for a, b in zip(coefficients_of(ours), coefficients_of(expected), strict=True):
             np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
 
 
@@ -119,7 +119,7 @@ def test_training_is_resumed_where_X_lives(estimator, library, device):
             passes.partial_fit(X_xp, y_xp)
     for resumed, straight in ((in_parts, at_once), (passes, plain)):
         assert resumed.loss_curve_ == straight.loss_curve_
-        for a, b in zip(arrays_of(resumed), arrays_of(straight), strict=True):
+        for a, b in zip(coefficients_of(resumed), coefficients_of(straight), strict=True):
             np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
 
 

@@ -28,8 +28,6 @@ def _nvrtc():
 
 
 needs_nvrtc = pytest.mark.skipif(_nvrtc() is None, reason="nvidia-cuda-nvrtc-cu12 is not installed")
-
-
 needs_cupy = pytest.mark.skipif(importlib.util.find_spec("cupy") is None, reason="CuPy is not installed")
 
 

@@ -10,8 +10,6 @@ import pytest
 from skrelu._arrays import CupyArrayModule
 
 PATH = Path(__file__).parents[2] / "examples" / "benchmarks" / "gpu_check.py"
-
-
 SLOW = ["training", "memory", "scikit_learn", "tools", "speed"]
 
 

@@ -6,23 +6,13 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
+from problems import EPS
 from skrelu import LinearGDRegressor
 
-EPS = np.finfo(np.float64).eps
-
-
 reductions = pytest.mark.parametrize("reduction", ["mean", "sum"])
-
-
 weights = pytest.mark.parametrize("weighted", [True, False], ids=["weighted", "unweighted"])
-
-
 intercepts = pytest.mark.parametrize("intercept", [True, False], ids=["intercept", "no intercept"])
-
-
 outputs = pytest.mark.parametrize("n_outputs", [1, 3])
-
-
 engines = pytest.mark.parametrize("precompute", [False, True], ids=["plain", "precomputed"])
 
 
@@ -109,7 +99,7 @@ def test_it_converges_to_the_known_solution(condition, alpha, n_outputs, interce
     )
     # The slowest mode shrinks by 1 - 1 / (condition^2 (1 + lambda)) an iteration or faster: exp(-40) is below eps.
     model = fit(problem, max_iter=int(50 * condition**2), precompute=precompute)
-    # Every step rounds by a few eps; the slowest mode sums condition^2 of these before they fade.
+    # Every step rounds by a few eps; the slowest mode sums condition^2 roundings before they fade.
     atol = 30 * EPS * condition**2 * max(1.0, np.abs(problem.coef).max())
     np.testing.assert_allclose(model.coef_.T, problem.coef, rtol=0, atol=atol)
     np.testing.assert_allclose(model.intercept_, problem.bias, rtol=0, atol=atol * 10)  # |bias| < 10

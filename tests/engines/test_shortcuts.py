@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.base import clone
 
-from problems import problem
+from problems import coefficients_of, problem
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 from skrelu._engines.choose import choose
 from skrelu._engines.closed_form import ClosedForm
@@ -26,18 +26,12 @@ def data(n, d, m, dtype="float64", seed=0):
     return X.astype(dtype), (y if m > 1 else y[:, 0]), rng.uniform(0, 3, n) * (rng.uniform(size=n) > 0.2)
 
 
-def parameters(model):
-    if hasattr(model, "coefs_"):
-        return [*model.coefs_, *model.intercepts_]
-    return [model.coef_, np.asarray(model.intercept_)]
-
-
 def assert_close(a, b, n_iter, dtype):
     # Each iteration rounds once more, and the iteration is stable (rate below 2 / L), so errors at most add up; 200
     # covers the lengths of the sums and the folding of the scales.
     tol = 200 * n_iter * EPS[dtype]
-    largest = max(np.abs(p).max() for p in parameters(b))
-    for u, v in zip(parameters(a), parameters(b), strict=True):
+    largest = max(np.abs(p).max() for p in coefficients_of(b))
+    for u, v in zip(coefficients_of(a), coefficients_of(b), strict=True):
         assert u.dtype == v.dtype
         assert_allclose(u, v, rtol=0, atol=tol * largest)
     # The loss is a sum of squares of residuals that are off by tol times the first ones.
@@ -120,7 +114,7 @@ CONTINUED = {
 
 @pytest.mark.filterwarnings("ignore:.* made the model worse:sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("name", CONTINUED)
-def test_training_goes_on_from_the_model_on_other_rows(name):
+def test_training_on_other_rows_starts_from_the_model(name):
     model, shape = CONTINUED[name]
     X, y, _ = data(*(*shape, 1)[:3], *shape[3:])
     other_X, other_y, _ = data(*(*shape, 1)[:3], *shape[3:], seed=1)

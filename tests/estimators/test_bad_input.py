@@ -22,11 +22,7 @@ from problems import (
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
 X20, Y20 = problem(20)
-
-
 ONES = np.ones(20)
-
-
 BAD_ARRAYS = {
     "X with nan": (spoiled(X20, np.nan), Y20, None, "Input X contains NaN"),
     "X with inf": (spoiled(X20, np.inf), Y20, None, "Input X contains infinity"),

@@ -9,11 +9,7 @@ from problems import dtypes, problem
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
 ADAM_EPSILON, ADAM_RATE = 1e-8, 0.01
-
-
 NETWORK = TwoLayerReLURegressor(8, solver="gd", max_iter=10, random_state=0)
-
-
 MODELS = {
     "adam": clone(NETWORK).set_params(solver="adam", batch_size=16, max_iter=5, learning_rate=ADAM_RATE),
     "gd": clone(NETWORK).set_params(precompute=False),
@@ -21,8 +17,6 @@ MODELS = {
     "linear": LinearGDRegressor(precompute=False, max_iter=50),
     "linear shortcut": LinearGDRegressor(precompute=True, max_iter=50),
 }
-
-
 every_model = pytest.mark.parametrize("name", MODELS)
 
 

@@ -105,7 +105,7 @@ def test_a_warning_made_an_error(name, warm_start):
 
 
 @every_trained
-def test_training_goes_on_after_failures_as_if_there_had_been_none(name, monkeypatch):
+def test_training_after_failures_is_training_without_them(name, monkeypatch):
     straight = clone(TRAINED[name]).fit(*problem(20))
     failed = clone(TRAINED[name]).fit(*problem(20))
     for _ in range(3):

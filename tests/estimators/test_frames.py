@@ -15,34 +15,18 @@ from problems import assert_same_fit
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
 RNG = np.random.RandomState(0)
-
-
 X = RNG.normal(size=(30, 3))
-
-
 Y = np.abs(X[:, 0]) + X[:, 1]
-
-
 WEIGHTS = RNG.uniform(0.5, 2.0, size=30)
-
-
 NAMES = ["a", "b", "c"]
-
-
 NAMED = ["feature_names_in_"]  # which arrays have not
 LIBRARIES = ["pandas", "polars", "pyarrow"]
-
-
 ESTIMATORS = {
     "adam": TwoLayerReLURegressor(4, max_iter=3, learning_rate_schedule="constant", random_state=0),
     "gd": TwoLayerReLURegressor(4, solver="gd", max_iter=3, random_state=0),
     "linear": LinearGDRegressor(max_iter=3),
 }
-
-
 every_library = pytest.mark.parametrize("library", LIBRARIES)
-
-
 every_estimator = pytest.mark.parametrize("name", ESTIMATORS)
 
 

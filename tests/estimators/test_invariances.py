@@ -6,42 +6,20 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 
+from problems import EPS
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 from skrelu._models.network import TwoLayerNetwork
 
-EPS = np.finfo(np.float64).eps
-
-
 N_ITER = 12
-
-
 ADAM_EPSILON, ADAM_RATE = 1e-8, 0.01
-
-
 linear = {"name": "linear", "alpha": 0.5, "max_iter": 40, "precompute": False}
-
-
 closed_form = linear | {"precompute": True}
-
-
 gd = {"name": "gd", "alpha": 0.5, "max_iter": N_ITER, "precompute": False}
-
-
 momentum = gd | {"momentum": 0.7}
-
-
 sample_space = momentum | {"precompute": True}
-
-
 adam = {"name": "adam", "alpha": 0.5, "max_iter": N_ITER, "batch_size": 10**6}  # the whole batch in each step
-
-
 LINEAR = {"linear": linear, "closed form": closed_form}
-
-
 FULL_BATCH = LINEAR | {"gd": gd, "momentum": momentum, "sample space": sample_space}
-
-
 NETWORKS = {"gd": gd, "momentum": momentum, "sample space": sample_space, "adam": adam}
 
 
@@ -50,11 +28,7 @@ def over(solvers):
 
 
 linear_models, full_batch, networks = over(LINEAR), over(FULL_BATCH), over(NETWORKS)
-
-
 every_solver = over(FULL_BATCH | NETWORKS)
-
-
 standardizes = pytest.mark.parametrize("standardize", [True, False], ids=["standardized", "raw"])
 
 
@@ -102,13 +76,17 @@ def assert_close(a, b, atol):
 @pytest.mark.one_in(5)
 @every_solver
 @standardizes
+@pytest.mark.parametrize("options", [{}, {"fit_intercept": False}, {"reduction": "sum"}], ids=str)
 @pytest.mark.parametrize("m", [1, 2])
-def test_weights_are_repeated_rows(settings, standardize, m):
+def test_weights_are_repeated_rows(settings, standardize, m, options):
     X, y = make_data(m=m)
+    if settings["name"] == "gd" and "reduction" in options:
+        options = options | {"learning_rate": 1e-5}  # of a sum; "auto" is an estimate
     weights = np.random.default_rng(1).integers(0, 4, len(X))
     assert (weights == 0).any()
-    model = make(settings, standardize=standardize).fit(X, y, sample_weight=weights)
-    repeated = make(settings, standardize=standardize).fit(X.repeat(weights, axis=0), y.repeat(weights, axis=0))
+    model = make(settings, standardize=standardize, **options).fit(X, y, sample_weight=weights)
+    repeated = make(settings, standardize=standardize, **options)
+    repeated.fit(X.repeat(weights, axis=0), y.repeat(weights, axis=0))
     assert_close(model.predict(X), repeated.predict(X), tolerance(settings))
     np.testing.assert_allclose(model.loss_curve_, repeated.loss_curve_, rtol=tolerance(settings))
     assert model.alpha_ == pytest.approx(repeated.alpha_, rel=10 * EPS, abs=0.0)

@@ -24,8 +24,6 @@ BAD_FOR_BOTH = {
     "random_state": ["seed", -1, 1.5],
     "verbose": [-1, 0.5, "loud", None],
 }
-
-
 BAD_FOR_THE_NETWORK = {
     "hidden_layer_size": [0, -1, 2.5, None, (100,), "auto"],
     "solver": ["sgd", "lbfgs", None, ""],
@@ -36,8 +34,6 @@ BAD_FOR_THE_NETWORK = {
     "early_stopping": ["auto", None, 2],
     "validation_fraction": [0, 0.0, 1, 1.0, -0.1, 2, np.nan, None, "auto"],
 }
-
-
 WHAT_IS_ALLOWED = {
     "learning_rate": r"\(0\.0, inf\) or a str among \{'auto'\}",
     "max_iter": r"an int in the range \[1, inf\)",

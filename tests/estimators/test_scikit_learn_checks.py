@@ -49,7 +49,7 @@ def test_generated_check_of_other_configurations(estimator, check):
 
 @every_instance
 def test_no_check_is_lost(estimator):
-    # weights, partial_fit, array_api_support and no sparse input: scikit-learn 1.9 makes 80 checks of these tags
+    # weights, partial_fit, array_api_support and no sparse input: scikit-learn 1.9 makes 80 checks for such tags
     assert len(list(estimator_checks_generator(estimator))) == 80
 
 

@@ -9,8 +9,6 @@ from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
 
 N, D_IN, H, D_OUT = 64, 1000, 100, 10
-
-
 NETWORK = {
     "hidden_layer_size": H,
     "solver": "gd",
@@ -21,8 +19,6 @@ NETWORK = {
     "standardize": False,
     "reduction": "sum",
 }
-
-
 LINEAR = {"learning_rate": 0.01, "max_iter": 100, "init": "uniform", "standardize": False}
 
 

@@ -19,16 +19,12 @@ from skrelu._models.standardize import (
 )
 
 FLOAT64 = np.dtype(np.float64)
-
-
-centers = pytest.mark.parametrize("center", [True, False], ids=["centred", "not centred"])
-
-
+centers = pytest.mark.parametrize("center", [True, False], ids=["centered", "not centered"])
 weights_or_none = pytest.mark.parametrize("weighted", [True, False], ids=["weighted", "unweighted"])
 
 
 def in_blocks(A, weights, rows):
-    """The rows as `measure` takes them, so many at a time."""
+    """The rows as `measure` takes them, `rows` at a time."""
 
     def blocks():
         for block in blocks_of(len(A), rows):
@@ -170,7 +166,7 @@ def test_one_row():
     np.testing.assert_array_equal(scaling.scale, [3.0, 1.0])
 
 
-def test_root_mean_square_without_centring():
+def test_root_mean_square_without_centering():
     A = np.array([[3.0, 5.0], [4.0, 5.0]])
     scaling = measure_all(A, center=False)
     np.testing.assert_array_equal(scaling.shift, 0.0)

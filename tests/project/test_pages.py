@@ -14,11 +14,7 @@ from skrelu import TwoLayerReLURegressor
 
 
 ROOT = pathlib.Path(__file__).parents[2]
-
-
 README = ROOT / "README.md"
-
-
 BLOCK = re.compile(r"^```(python|pycon|sh)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
 
 
@@ -29,8 +25,6 @@ def blocks(path, *languages):
 
 
 PAGES = [path for path in sorted((ROOT / "docs").glob("*.md")) if blocks(path, "python", "pycon")]
-
-
 PROGRAMS = [program for _, _, program in blocks(README, "python")]
 
 
@@ -43,14 +37,26 @@ def skip_without_what_it_needs(program):
             pytest.skip("needs a GPU")
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
+# scikit-learn's checks are run in estimators/, too.
+SLOW = [program for program in PROGRAMS if "check_estimator" in program]
+
+
+@pytest.mark.parametrize(
+    "program",
+    [pytest.param(p, marks=[pytest.mark.exhaustive] if p in SLOW else []) for p in PROGRAMS],
+    ids=range(len(PROGRAMS)),
+)
 def test_a_program_of_the_readme_runs_by_itself(program, monkeypatch, tmp_path):
     skip_without_what_it_needs(program)
     monkeypatch.chdir(tmp_path)  # where it may write files
     exec(compile(program, str(README), "exec"), {})
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(p, marks=[pytest.mark.exhaustive] if p.stem == "user_guide" else []) for p in PAGES],
+    ids=lambda page: page.stem,
+)
 def test_a_page_runs_from_top_to_bottom(page, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__"}

@@ -14,24 +14,18 @@ import pytest
 
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "scale_out"
-
-
 NEEDS = {
     "dask_incremental": ["dask_ml", "distributed"],
     "parquet_chunks": ["pyarrow"],
     "search_on_dask": ["distributed"],
     "search_on_ray": ["ray"],
 }
-
-
 SAYS = {
     "dask_incremental": "4 passes over 20000 rows in blocks of 2500; weights equal those of one process",
     "parquet_chunks": "5 passes over 40000 rows in chunks of 4000; weights equal those of the rows in memory",
     "search_on_dask": "40 fits in 2 processes of the cluster; all scores equal those of one process",
     "search_on_ray": "40 fits in 2 processes of Ray; all scores equal those of one process",
 }
-
-
 TIMEOUT = 600  # seconds; they take 3 to 20 where nothing else runs
 
 
@@ -45,7 +39,7 @@ def home():
 
 
 def run(program, home):
-    """Return code and output of a program; whatever it started is ended, too."""
+    """Return code and output of a program. What it started is ended, too."""
     environment = os.environ | {
         "HOME": home,
         "TMPDIR": home,
@@ -76,7 +70,7 @@ def run(program, home):
 def test_an_example_equals_its_serial_run(name, home):
     missing = [package for package in NEEDS[name] if importlib.util.find_spec(package) is None]
     if missing:
-        pytest.skip(f"needs {' and '.join(missing)}: pip install 'skrelu[scale]'")
+        pytest.skip(f"needs {' and '.join(missing)}: pip install --group scale")
     code, output = run(EXAMPLES / f"{name}.py", home)
     assert code == 0, output
     assert SAYS[name] in output
@@ -134,7 +128,7 @@ if __name__ == "__main__":
 
 @pytest.mark.exhaustive
 def test_a_search_after_a_dask_worker_was_killed_is_right(home):
-    pytest.importorskip("distributed", reason="needs distributed: pip install 'skrelu[scale]'")
+    pytest.importorskip("distributed", reason="needs distributed: pip install --group scale")
     program = Path(home, "killed_worker.py")
     program.write_text(KILLED)
     code, output = run(program, home)

@@ -9,8 +9,6 @@ import pytest
 
 
 ROOT = Path(__file__).parents[2]
-
-
 OLDEST = ROOT / ".ci" / "oldest.txt"
 
 

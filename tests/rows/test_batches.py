@@ -69,7 +69,7 @@ def test_batches_hold_every_row_once_with_the_right_values(n, rows, scaled, weig
             np.testing.assert_array_equal(np.sort(order), np.arange(n))
             assert len(read) == batches.per_epoch
             inputs = np.concatenate([batch[0] for batch in read])
-            # All of these are dyadic fractions, so the arithmetic is exact.
+            # All numbers are dyadic fractions, so the arithmetic is exact.
             np.testing.assert_array_equal(inputs[:, :3], (X[order] - scaling.shift) / scaling.scale)
             np.testing.assert_array_equal(inputs[:, 3:], np.ones((n, int(ones))))
             assert inputs.dtype == dtype

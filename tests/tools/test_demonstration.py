@@ -21,8 +21,6 @@ from skrelu import __main__ as demonstration
 
 
 NUMBER = r"(-?\d+\.?\d*(?:e[+-]?\d+)?)"
-
-
 HAS_MATPLOTLIB = importlib.util.find_spec("matplotlib") is not None
 
 

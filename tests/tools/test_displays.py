@@ -13,6 +13,7 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from problems import EPS
 from skrelu import LearningRateDisplay, LinearGDRegressor, LossCurveDisplay, TwoLayerReLURegressor
 
 """The displays draw what the estimators and searches hold, on axes that survive zero losses and absurd scores."""
@@ -25,25 +26,16 @@ matplotlib.use("Agg")
 
 
 plt = pytest.importorskip("matplotlib.pyplot")
-
-
 RNG = np.random.RandomState(0)
-
-
 X = RNG.normal(size=(40, 3))
-
-
 Y = X @ [1.0, -2.0, 0.5] + 0.5 * RNG.normal(size=40)
-
-
-EPS = np.finfo(float).eps
 
 
 @pytest.fixture(autouse=True)
 def _close_figures():
     yield
     for number in plt.get_fignums():
-        plt.figure(number).canvas.draw()  # whatever was drawn can be rendered, without a warning
+        plt.figure(number).canvas.draw()  # the drawing can be rendered, without a warning
     plt.close("all")
 
 
@@ -78,10 +70,10 @@ def test_several_estimators_on_one_ax():
     assert len(plt.get_fignums()) == 1
 
 
-def test_validation_loss_is_dashed_and_of_the_same_colour():
+def test_validation_loss_is_dashed_and_of_the_same_color():
     model = LinearGDRegressor(max_iter=3).fit(X, Y)
     model.validation_loss_curve_ = [3.0, 2.0, 1.0]
-    LossCurveDisplay.from_estimator(model)  # another colour of the cycle
+    LossCurveDisplay.from_estimator(model)  # another color of the cycle
     display = LossCurveDisplay.from_estimator(model, name="model", line_kwargs={"linewidth": 3})
     assert display.validation_line_.get_ydata().tolist() == [3.0, 2.0, 1.0]
     assert display.validation_line_.get_linestyle() == "--" != display.line_.get_linestyle()

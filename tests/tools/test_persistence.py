@@ -11,7 +11,18 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from problems import ADAM, ENGINES, LINEAR, assert_same_fit, dtypes, every_class, every_engine, every_library, problem
+from problems import (
+    ADAM,
+    ENGINES,
+    LINEAR,
+    assert_same_fit,
+    dtypes,
+    every_class,
+    every_engine,
+    every_library,
+    every_shape,
+    problem,
+)
 
 NETWORK = clone(ADAM).set_params(warm_start=True)
 
@@ -43,9 +54,10 @@ def contents(value):
 @pytest.mark.one_in(5)
 @pytest.mark.parametrize("m", [None, 2])
 @dtypes
+@every_shape
 @every_engine
-def test_fitted_attributes_are_arrays_numbers_and_strings(name, dtype, m):
-    X, y = problem(m=m, dtype=dtype)
+def test_fitted_attributes_are_arrays_numbers_and_strings(name, shape, dtype, m):
+    X, y = problem(*shape, m, dtype=dtype)
     model = clone(ENGINES[name]).fit(X, y).partial_fit(X, y)
     found = {type(value) for value in contents(vars(model))}
     assert found <= {np.ndarray, float, int, bool, str, type(None)}
@@ -54,11 +66,12 @@ def test_fitted_attributes_are_arrays_numbers_and_strings(name, dtype, m):
 
 @pytest.mark.one_in(5)
 @dtypes
+@every_shape
 @every_engine
-def test_skops_trusts_nothing_but_the_class(name, dtype):
+def test_skops_trusts_nothing_but_the_class(name, shape, dtype):
     skops = pytest.importorskip("skops.io", reason="needs skops")
     estimator = ENGINES[name]
-    X, y = problem(dtype=dtype)
+    X, y = problem(*shape, dtype=dtype)
     cls = f"{type(estimator).__module__}.{type(estimator).__qualname__}"
     stored = skops.dumps(clone(estimator).fit(X, y))
     assert skops.get_untrusted_types(data=stored) == [cls]

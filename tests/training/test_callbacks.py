@@ -18,7 +18,7 @@ from sklearn.utils._array_api import move_to
 
 from problems import ENGINES, KINDS, LINEAR, N_ITER, assert_same_fit, problem
 
-WATCHED = {name: clone(ENGINES[name]).set_params(warm_start=True) for name in [*KINDS, "sample space, momentum"]}
+WATCHED = {name: clone(ENGINES[name]).set_params(warm_start=True) for name in [*KINDS, "sample space, penalty"]}
 WATCHED["early stopping"] = clone(WATCHED["minibatches"]).set_params(early_stopping=True, validation_fraction=0.3)
 GD = WATCHED["full batch"]
 every_way = pytest.mark.parametrize("name", WATCHED)
@@ -92,7 +92,7 @@ def test_callbacks_change_nothing(name):
 @pytest.mark.one_in(3)
 @every_way
 @pytest.mark.parametrize("m", [None, 2])
-def test_each_iteration_has_the_iterate_of_a_fit_of_so_many(name, m):
+def test_iteration_t_has_the_iterate_of_a_fit_of_t_iterations(name, m):
     X, y = problem(m=m)
     keeper = Keeper()
     fitted = fit_with(keeper, WATCHED[name], X, y)

@@ -14,8 +14,6 @@ from problems import assert_same_fit, every_class, problem
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
 NETWORK = TwoLayerReLURegressor(100, solver="gd", max_iter=15, random_state=0)
-
-
 MODELS = {
     "adam": clone(NETWORK).set_params(solver="adam", max_iter=3),
     "gd": clone(NETWORK).set_params(precompute=False),
@@ -74,7 +72,7 @@ for model in (
 
 @pytest.mark.exhaustive
 def test_another_process_has_the_same_bits():
-    """Whatever its hash seed is: nothing depends on the order of a set, or on an address."""
+    """For any hash seed: nothing depends on the order of a set, or on an address."""
     printed = []
     for seed in ("1", "2"):
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": seed}

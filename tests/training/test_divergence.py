@@ -13,18 +13,17 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from problems import ENGINES, EPS, curvature_of_the_linear_model, problem
+from problems import ENGINES, EPS, KINDS, curvature_of_the_linear_model, problem
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 from skrelu._training.diagnosis import Diagnosis
 
 RATES = [10.0**k for k in range(-12, 13)]
-MODELS = {name: clone(model).set_params(verbose=1) for name, model in ENGINES.items() if "one batch" not in name}
-MODELS["minibatches, cosine"] = clone(MODELS["minibatches"]).set_params(learning_rate_schedule="cosine")
-
-
+MODELS = {
+    name: clone(ENGINES[name]).set_params(verbose=1)
+    for name in [*KINDS, "minibatches, penalty", "full batch, momentum", "sample space, penalty"]
+}
+MODELS["minibatches"].set_params(learning_rate_schedule="cosine")
 RISES_ARE_WARNED_OF = True
-
-
 every_model = pytest.mark.parametrize("name", MODELS)
 
 

@@ -173,7 +173,7 @@ def interrupted_fit(model, *arguments, **keywords):
 
 
 def assert_part_of(interrupted, parts, whole, *arguments, **keywords):
-    """The interrupted fit is one of so many iterations, and goes on to be the whole; number of its iterations."""
+    """The interrupted fit is the part that it says, and becomes the whole when resumed; return its iterations."""
     k = getattr(interrupted, "n_iter_", 0)
     if k:
         assert_same_fit(interrupted, parts[k])

@@ -31,8 +31,6 @@ from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 from skrelu._models.network import TwoLayerNetwork
 
 CONSTANT = clone(ADAM).set_params(hidden_layer_size=8, batch_size=7)
-
-
 RESUMED = {
     "adam": CONSTANT,
     "adam alpha": clone(CONSTANT).set_params(alpha=0.5),
@@ -58,8 +56,6 @@ RESUMED = {
     "linear plain": LinearGDRegressor(precompute=False, init="uniform", random_state=0),
     "linear shortcut": LinearGDRegressor(precompute=True, alpha=0.5, init="uniform", random_state=0),
 }
-
-
 every_resumed = pytest.mark.parametrize("name", RESUMED)
 
 
@@ -98,7 +94,7 @@ def through_skops(model, _):
 @pytest.mark.parametrize("m", [None, 2])
 @every_resumed
 @every_shape
-def test_fit_goes_on_exactly(shape, name, m, dtype, between, tmp_path):
+def test_a_resumed_fit_is_the_fit_at_once(shape, name, m, dtype, between, tmp_path):
     X, y = problem(*shape, m)
     X, weights = X.astype(dtype), weights_for(X)
     at_once = clone(RESUMED[name]).set_params(max_iter=9).fit(X, y, weights)
@@ -118,7 +114,7 @@ def test_fit_goes_on_exactly(shape, name, m, dtype, between, tmp_path):
 @pytest.mark.parametrize("parts", [(1, 8), (8, 1), (2, 1, 1, 5), (3, 3, 3), (30, 3, 63, 1)], ids=str)
 @every_resumed
 @every_shape
-def test_fit_goes_on_exactly_in_any_parts(shape, name, parts):
+def test_fit_in_any_parts_is_the_fit_at_once(shape, name, parts):
     X, y = problem(*shape)
     at_once = clone(RESUMED[name]).set_params(max_iter=sum(parts)).fit(X, y)
     in_parts = clone(RESUMED[name]).set_params(warm_start=True)
@@ -131,7 +127,7 @@ def test_fit_goes_on_exactly_in_any_parts(shape, name, parts):
 @pytest.mark.parametrize("m", [None, 2])
 @every_resumed
 @every_shape
-def test_partial_fit_goes_on_exactly_where_fit_ended(shape, name, m):
+def test_partial_fit_resumes_exactly_where_fit_ended(shape, name, m):
     X, y = problem(*shape, m)
     at_once = clone(RESUMED[name]).set_params(max_iter=6).fit(X, y)
     mixed = clone(RESUMED[name]).set_params(max_iter=2, warm_start=True).fit(X, y)
@@ -226,7 +222,7 @@ def test_partial_fit_has_no_schedule():
 
 
 @every_kind
-def test_tol_goes_on_over_calls(name):
+def test_tol_holds_over_calls(name):
     X, y = problem()
     model = clone(ENGINES[name]).set_params(tol=1e-2, max_iter=150)
     at_once = clone(model).fit(X, y)
@@ -264,7 +260,7 @@ def test_a_curve_continued_is_the_curve_at_once(name):
     assert_same_fit(whole, parts)
 
 
-def test_training_goes_on_from_the_last_iterate_and_not_from_the_best():
+def test_training_resumes_from_the_last_iterate_and_not_from_the_best():
     X, y, X_val, y_val = noisy_problem()
     model = noisy("full batch", early_stopping=True, warm_start=True).fit(X, y, X_val=X_val, y_val=y_val)
     n_iter = model.n_iter_

@@ -47,7 +47,7 @@ VARIANTS = {
 @every_engine
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("shape", [(30, 3, None), (30, 3, 2), (10, 25, None), (10, 25, 2)], ids=str)
-def test_the_curve_is_that_of_fits_of_so_many_iterations(name, variant, shape):
+def test_entry_t_of_the_curve_is_that_of_a_fit_of_t_iterations(name, variant, shape):
     n, d, m = shape
     X, y = problem(n, d, m)
     X_val, y_val = problem(40, d, m, seed=1)
@@ -251,8 +251,6 @@ def test_a_validation_loss_that_is_not_finite_is_recorded_as_infinite():
 
 
 X_0, Y_0 = problem(8, seed=1)
-
-
 INVALID = {
     "no y_val": ({"X_val": X_0}, "X_val given without y_val: a validation set needs X_val and y_val"),
     "no X_val": ({"y_val": Y_0}, "y_val given without X_val"),

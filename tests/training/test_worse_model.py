@@ -12,6 +12,7 @@ from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 from skrelu._training.diagnosis import Diagnosis
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("precompute", [True, False])
 @pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize("weights", [None, np.arange(30.0)], ids=["", "weights"])
