@@ -156,9 +156,13 @@ class Rows:
         return self.X if self.am is self.home else self.am.from_numpy(self.home.to_numpy(self.X), self.dtype)
 
     def sample(self, n: int, rng: np.random.Generator, x: Scaling) -> np.ndarray:
-        """n random rows of X, drawn with replacement, in the standardized coordinates of `x`."""
-        indices = rng.integers(0, self.n_samples, n)
-        taken = self._taken(indices if self._index is None else self._index[indices])
+        """n random rows of X, drawn by weight with replacement, in the standardized coordinates of `x`.
+
+        Repeated rows and a row of that weight are drawn alike.
+        """
+        weights = np.ones(self.X.shape[0]) if self._weights is None else self._weights
+        shares = np.cumsum(weights)
+        taken = self._taken(np.searchsorted(shares, rng.random(n) * shares[-1], side="right"))
         return standardize(self.home.to_numpy(taken), x, np.dtype(np.float64))
 
     def predicts_finite(self, model: Model, layers: Layers) -> bool:

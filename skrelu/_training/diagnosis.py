@@ -15,6 +15,9 @@ from skrelu._rows.rows import Rows
 from skrelu._training.loop import Status
 
 
+_RISE_OF_A_STREAM = 20.0  # few rows have losses far from the mean
+
+
 def surely_finite(dtype: np.dtype) -> float:
     """Weights below this, or a scale of y, cannot overflow a prediction.
 
@@ -72,8 +75,8 @@ class Diagnosis:
         recipe = self.engine.recipe
         constant = self._loss_of_a_constant()
         has_risen, is_idle = top > 2.0 * first, not last < 0.999 * constant
-        if recipe.is_single_pass and not (has_risen and is_idle):
-            return None
+        if recipe.is_single_pass:
+            return self._examine_stream(last)
         if not (has_risen or is_idle):
             is_sure = not self._descends or (recipe.learning_rate == "auto" and recipe.momentum == 0.0)
             if is_sure or self.engine.loss() < max(2.0 * first, 0.999 * constant):
@@ -84,6 +87,19 @@ class Diagnosis:
             return self._examine(published)
         finally:
             model.theta[...] = final
+
+    def _examine_stream(self, loss: float) -> str | None:
+        """The verdict on a call of `partial_fit`, whose rows may be few: only a loss far above all reason counts."""
+        engine = self.engine
+        usual = 0.5 * engine.batches.c * engine.model.n_outputs  # of a constant, on rows like those of the first call
+        limit = _RISE_OF_A_STREAM * max(self._first, usual, self._loss_of_a_constant())
+        if not loss > limit or not (after := engine.published_loss()) > limit:
+            return None
+        return (
+            f"{engine.recipe.name} made the model worse: the loss rose from {self._first:.3g} in the first call to "
+            f"{after:.3g} with {self._rate_in_words}. Choose a smaller learning_rate, or start over with a first call "
+            "whose rows are like all later ones: they decide the scaling of X and y."
+        )
 
     def _examine(self, published: Array) -> str | None:
         """The same, from the rows."""

@@ -162,7 +162,7 @@ def _changes():
         yield name, "fit_intercept", False, "fit_intercept was True and is False"
         yield name, "standardize", False, "standardize was True and is False"
         if isinstance(TRAINED[name], TwoLayerReLURegressor):
-            yield name, "hidden_layer_size", 9, "hidden_layer_size was 6 and is 9"
+            yield name, "hidden_layer_size", 12, "hidden_layer_size was 6 and is 12"
 
 
 @pytest.mark.parametrize(("name", "parameter", "value", "message"), list(_changes()))

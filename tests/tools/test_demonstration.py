@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skrelu import __main__ as demonstration
+from skrelu._tools import demo as demonstration
 
 """``python -m skrelu``: what it prints is true, and the figure is written where matplotlib is installed."""
 

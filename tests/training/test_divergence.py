@@ -103,7 +103,7 @@ def test_what_only_float32_cannot_hold_is_named_as_such():
 
 
 @pytest.mark.one_in(6)
-@pytest.mark.filterwarnings("ignore:.* made the model worse:sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:.* (made the model worse|came to rest):sklearn.exceptions.ConvergenceWarning")
 @every_model
 def test_a_search_over_the_grid_ranks_what_is_finite(name):
     X, y = problem(40, spread=3.0)
@@ -287,6 +287,6 @@ def test_looking_for_a_rise_changes_nothing(name, rate, monkeypatch):
         return states
 
     looked = trained()
-    monkeypatch.setattr(Diagnosis, "worsening", lambda diagnosis: None)
+    monkeypatch.setattr(Diagnosis, "verdict", lambda diagnosis, published: None)
     monkeypatch.setattr(f"{__name__}.RISES_ARE_WARNED_OF", False)
     assert trained() == looked
