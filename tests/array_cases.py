@@ -97,6 +97,25 @@ def cases(n, d, rng):
             case({"out": nan(n, h)}, {"E": a(n, k), "W": a(h, k), "mask": (a(n, h) > 0) * 1.0}) for k in (1, m)
         ],
         "multiply_blocks": [case({"out": nan(n, M * d)}, {"A": a(n, M * d), "D": a(n, M)}) for M in (1, 2, 4)],
+        "matmul_blocks": [
+            case({"out": nan(n, M * k)}, {"A": a(n, M * d), "W": a(M * d, k)}, {"stage": np.zeros((M * d, M * k))})
+            for M in (2, 4)
+            for k in (1, m)
+        ],
+        "matmul_transposed_blocks": [
+            case({"out": nan(M * d, k)}, {"A": a(n, M * d), "D": a(n, M * k)}, {"stage": nan(M * d, M * k)})
+            for M in (2, 4)
+            for k in (1, m)
+        ],
+        "mask_backward_blocks": [
+            case(
+                {"out": nan(n, M * d)},
+                {"E": a(n, M * k), "W": a(M * d, k), "mask": (a(n, M * d) > 0) * 1.0},
+                {"stage": np.zeros((M * d, M * k))},
+            )
+            for M in (2, 4)
+            for k in (1, m)
+        ],
         "place_blocks": [case({"out": a(M * d, M * k)}, {"W": a(M * d, k)}) for M in (1, 2, 4) for k in (1, m)],
         "take_blocks": [case({"out": nan(M * d, k)}, {"A": a(M * d, M * k)}) for M in (1, 2, 4) for k in (1, m)],
         "dot_columns": [case({"out": nan(d)}, {"A": a(n, d), "B": a(n, d)})],
@@ -136,6 +155,7 @@ def cases(n, d, rng):
 
 
 SUMS = {"dot", "dot_columns", "dot_rows", "mask_backward", "matmul", "matmul_transposed", "squared_loss", "sum_rows"}
+SUMS |= {"mask_backward_blocks", "matmul_blocks", "matmul_transposed_blocks"}
 NAMES = sorted(cases(3, 2, np.random.default_rng(0)))
 
 

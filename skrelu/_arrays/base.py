@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 
@@ -113,6 +114,27 @@ class ArrayModule(Protocol):
         """out = A * D, where D (r, M) has one column for each of M equal blocks of columns of A."""
         ...
 
+    def matmul_blocks(self, A: Array, W: Array, stage: Array, out: Array) -> None:
+        """out_k = A_k W_k for M blocks: of columns of A (r, K), of rows of W (K, m), of columns of `out` (r, M m).
+
+        `stage` is scratch space (K, M m), zero outside its diagonal blocks, and stays so.
+        """
+        ...
+
+    def matmul_transposed_blocks(self, A: Array, D: Array, stage: Array, out: Array) -> None:
+        """out_k = A_k^T D_k for M blocks: of columns of A (r, K) and D (r, M m), of rows of `out` (K, m).
+
+        `stage` is scratch space (K, M m).
+        """
+        ...
+
+    def mask_backward_blocks(self, E: Array, W: Array, stage: Array, mask: Array, out: Array) -> None:
+        """out_k = (E_k W_k^T) * mask_k for M blocks: of columns of E (r, M m), mask and `out` (r, K), of rows of W.
+
+        `stage` is scratch space (K, M m), zero outside its diagonal blocks, and stays so.
+        """
+        ...
+
     def place_blocks(self, W: Array, out: Array) -> None:
         """Diagonal blocks of `out` (K, M m) = the M blocks of rows of W (K, m); the rest of `out` stays."""
         ...
@@ -181,3 +203,11 @@ class ArrayModule(Protocol):
     def is_finite(self, a: Array) -> bool:
         """Whether all entries are finite."""
         ...
+
+
+def diagonal_blocks(W: Array, A: Array) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of the diagonal blocks of A (K, M m), each of which has the m columns of W (K, m)."""
+    m = W.shape[1]
+    M = A.shape[1] // m
+    h = W.shape[0] // M
+    return ((slice(k * h, (k + 1) * h), slice(k * m, (k + 1) * m)) for k in range(M))

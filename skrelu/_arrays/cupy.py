@@ -163,6 +163,21 @@ class CupyArrayModule(NumpyArrayModule):
     def multiply_blocks(self, A: Array, D: Array, out: Array) -> None:
         self._run("multiply_blocks", A.dtype, A.size, *_contiguous(A, D, out), *A.shape, D.shape[1])
 
+    # On a GPU one product with zeros costs less than M launches; and products want adjacent rows.
+
+    def matmul_blocks(self, A: Array, W: Array, stage: Array, out: Array) -> None:
+        self.place_blocks(W, stage)
+        self.xp.matmul(A, stage, out=out)
+
+    def matmul_transposed_blocks(self, A: Array, D: Array, stage: Array, out: Array) -> None:
+        self.xp.matmul(A.T, D, out=stage)
+        self.take_blocks(stage, out)
+
+    def mask_backward_blocks(self, E: Array, W: Array, stage: Array, mask: Array, out: Array) -> None:
+        self.place_blocks(W, stage)
+        self.xp.matmul(E, stage.T, out=out)
+        self.xp.multiply(out, mask, out=out)
+
     def place_blocks(self, W: Array, out: Array) -> None:
         n_blocks = out.shape[1] // W.shape[1]
         sizes = *W.shape, W.shape[0] // n_blocks, out.shape[1]

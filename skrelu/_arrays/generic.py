@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
-from skrelu._arrays.base import Array, DType, Scalar
+from skrelu._arrays.base import Array, DType, Scalar, diagonal_blocks
 
 
 class GenericArrayModule:
@@ -105,12 +105,25 @@ class GenericArrayModule:
         blocks = self.xp.reshape(A, (*D.shape, -1)) * D[:, :, None]
         out[...] = self.xp.reshape(blocks, A.shape)
 
+    def matmul_blocks(self, A: Array, W: Array, stage: Array, out: Array) -> None:
+        for rows, columns in diagonal_blocks(W, out):
+            out[:, columns] = self.xp.matmul(A[:, rows], W[rows, :])
+
+    def matmul_transposed_blocks(self, A: Array, D: Array, stage: Array, out: Array) -> None:
+        for rows, columns in diagonal_blocks(out, D):
+            out[rows, :] = self.xp.matmul(self.xp.matrix_transpose(A[:, rows]), D[:, columns])
+
+    def mask_backward_blocks(self, E: Array, W: Array, stage: Array, mask: Array, out: Array) -> None:
+        for rows, columns in diagonal_blocks(W, E):
+            product = self.xp.matmul(E[:, columns], self.xp.matrix_transpose(W[rows, :]))
+            out[:, rows] = product * mask[:, rows]
+
     def place_blocks(self, W: Array, out: Array) -> None:
-        for rows, columns in _diagonal_blocks(W, out):
+        for rows, columns in diagonal_blocks(W, out):
             out[rows, columns] = W[rows, :]
 
     def take_blocks(self, A: Array, out: Array) -> None:
-        for rows, columns in _diagonal_blocks(out, A):
+        for rows, columns in diagonal_blocks(out, A):
             out[rows, :] = A[rows, columns]
 
     def dot_columns(self, A: Array, B: Array, out: Array) -> None:
@@ -167,11 +180,3 @@ class GenericArrayModule:
 
     def is_finite(self, a: Array) -> bool:
         return bool(self.xp.all(self.xp.isfinite(a)))
-
-
-def _diagonal_blocks(W: Array, A: Array) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of the diagonal blocks of A (K, M m), each of which has the m columns of W (K, m)."""
-    m = W.shape[1]
-    M = A.shape[1] // m
-    h = W.shape[0] // M
-    return ((slice(k * h, (k + 1) * h), slice(k * m, (k + 1) * m)) for k in range(M))

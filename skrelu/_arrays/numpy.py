@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skrelu._arrays.base import Array, DType, Scalar
+from skrelu._arrays.base import Array, DType, Scalar, diagonal_blocks
 
 # Where several passes go over the same numbers, they work on this many at a time, which stay in a processor's cache.
 _CACHE_NUMBERS = 2**16
@@ -103,19 +103,38 @@ class NumpyArrayModule:
         shape = (*D.shape, A.shape[1] // D.shape[1])
         self.xp.multiply(A.reshape(shape), D[:, :, None], out.reshape(shape))
 
+    def matmul_blocks(self, A: Array, W: Array, stage: Array, out: Array) -> None:
+        if W.shape[1] == 1:  # one product, mostly with zeros, is faster than M narrow ones
+            self.place_blocks(W, stage)
+            self.xp.dot(A, stage, out)
+            return
+        for rows, columns in diagonal_blocks(W, out):
+            self.xp.matmul(A[:, rows], W[rows], out=out[:, columns])
+
+    def matmul_transposed_blocks(self, A: Array, D: Array, stage: Array, out: Array) -> None:
+        if out.shape[1] == 1:
+            self.xp.dot(A.T, D, stage)
+            self.take_blocks(stage, out)
+            return
+        for rows, columns in diagonal_blocks(out, D):
+            self.xp.matmul(A[:, rows].T, D[:, columns], out=out[rows])
+
+    def mask_backward_blocks(self, E: Array, W: Array, stage: Array, mask: Array, out: Array) -> None:
+        if W.shape[1] == 1:
+            self.multiply_blocks(mask, E, out)
+            self.xp.multiply(out, W[:, 0], out=out)
+            return
+        for rows, columns in diagonal_blocks(W, E):
+            self.xp.matmul(E[:, columns], W[rows].T, out=out[:, rows])
+        self.xp.multiply(out, mask, out=out)
+
     def place_blocks(self, W: Array, out: Array) -> None:
-        m = W.shape[1]
-        M = out.shape[1] // m
-        h = W.shape[0] // M
-        for k in range(M):
-            out[k * h : (k + 1) * h, k * m : (k + 1) * m] = W[k * h : (k + 1) * h]
+        for rows, columns in diagonal_blocks(W, out):
+            out[rows, columns] = W[rows]
 
     def take_blocks(self, A: Array, out: Array) -> None:
-        m = out.shape[1]
-        M = A.shape[1] // m
-        h = out.shape[0] // M
-        for k in range(M):
-            out[k * h : (k + 1) * h] = A[k * h : (k + 1) * h, k * m : (k + 1) * m]
+        for rows, columns in diagonal_blocks(out, A):
+            out[rows] = A[rows, columns]
 
     def dot_columns(self, A: Array, B: Array, out: Array) -> None:
         self.xp.einsum("ij,ij->j", A, B, out=out)

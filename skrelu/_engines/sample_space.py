@@ -58,8 +58,8 @@ class SampleSpace(Engine):
 
     @staticmethod
     def _iteration_flops(model: TwoLayerNetwork, n: int) -> int:
-        """G dZ takes 2 n^2 h; H W2, D W2^T and H^T D take 6 n h M m."""
-        return n * model.n_hidden * (2 * n + 6 * model.n_predictions)
+        """G dZ takes 2 n^2 h; H W2, D W2^T and H^T D take 6 n h m."""
+        return n * model.n_hidden * (2 * n + 6 * model.n_outputs)
 
     @classmethod
     def batch_rows(cls, model: Model, n_samples: int, recipe: Recipe) -> int:
@@ -67,7 +67,7 @@ class SampleSpace(Engine):
 
     def work(self, n_iter: int) -> Work:
         model, n = self.model, self.batches.n_samples
-        largest = 2 * n * model.n_hidden * max(n, model.n_predictions)
+        largest = 2 * n * model.n_hidden * max(n, model.n_outputs)
         return Work(largest, self._iteration_flops(model, n) * n_iter)
 
     def _prepare(self) -> None:

@@ -12,9 +12,10 @@ X ends in a column of ones, so b1, the last row of W1, is part of both matrix pr
 Members
 -------
 M networks of h / M units each are trained side by side on the same rows, each with its own loss. Their W1 stand side by
-side in one matrix, so Z = X W1 is one product for all. W2 (h, m) holds their last layers one below the other. With B
-the block-diagonal matrix (h, M m) of these, F = H B + b2 (r, M m) is one product, and so are dH = D B^T and
-dB = H^T D, whose diagonal blocks are dW2. They are published as their average, one plain network::
+side in one matrix, so Z = X W1 is one product for all, and so is dW1 = X^T dZ. W2 (h, m) holds their last layers one
+below the other, and F = [H_1 W2_1 + b2_1, ...] (r, M m) their predictions side by side. With one output the products
+with W2_k are narrow, and one product with the block-diagonal matrix (h, M) of the W2_k is faster than M of them. The
+members are published as their average, one plain network::
 
     1/M sum_k [relu(x W1_k + b1_k) W2_k + b2_k] = relu(x W1 + b1) (W2 / M) + mean of the b2_k
 
@@ -55,11 +56,25 @@ _FEW_FEATURES = 3
 
 
 def _outputs(
-    am: ArrayModule, Z: Array, W2: Array, b2: Array | None, *, mask: Array | None, H: Array, out: Array
+    am: ArrayModule,
+    Z: Array,
+    W2: Array,
+    b2: Array | None,
+    *,
+    mask: Array | None,
+    H: Array,
+    out: Array,
+    blocks: Array | None = None,
 ) -> None:
-    """The forward pass from Z on; the backward pass needs the mask, a prediction does not. H may be Z."""
+    """The forward pass from Z on; the backward pass needs the mask, a prediction does not. H may be Z.
+
+    `blocks` is scratch space for the products of members.
+    """
     am.relu(Z, mask, H)  # H = relu(Z), mask = (Z > 0)
-    am.matmul(H, W2, out)  # F = H W2
+    if blocks is None:
+        am.matmul(H, W2, out)  # F = H W2
+    else:
+        am.matmul_blocks(H, W2, blocks, out)
     if b2 is not None:
         am.add(out, b2)  # F = H W2 + b2
 
@@ -115,16 +130,16 @@ class TwoLayerNetwork(Model):
         self._b2 = self.b2 if fit_intercept else None
         if n_outputs == 1:  # W2 and dW2 as rows
             self._w, self._dw = (am.reshape(a, (n_hidden,)) for a in (self.W2, self.dW2))
-        # What stands in the products for W1 and W2: the matrices themselves, for a plain network.
+        # What stands in the products for W1: the matrix itself, without a scaling layer.
         self._V, self._dV = self.W1, self.dW1
-        self._B, self._dB = self.W2, self.dW2
+        # Scratch space for the products of members; the second need not be zero anywhere.
+        self._blocks: Array | None = None
         if scaling_layer:
             self._a = am.reshape(a, (n_inputs, 1))
             self._a[...] = 1.0
             self._V, self._dV = am.empty(self.W1.shape, dtype), am.empty(self.W1.shape, dtype)
         if n_members > 1:
-            self._B = am.zeros((n_hidden, n_members * n_outputs), dtype)
-            self._dB = am.empty(self._B.shape, dtype)
+            self._blocks, self._dblocks = (am.zeros((n_hidden, n_members * n_outputs), dtype) for _ in range(2))
         self._skips_dZ = False
 
     def plain(self) -> Self:
@@ -210,9 +225,7 @@ class TwoLayerNetwork(Model):
     def forward_from(self, Z: Array) -> Array:
         """F from Z: the part of the forward pass that does not see X."""
         self._use_rows(Z.shape[0])
-        if self.n_members > 1:
-            self.am.place_blocks(self.W2, self._B)
-        _outputs(self.am, Z, self._B, self._b2, mask=self._mask, H=self._H, out=self._F)
+        _outputs(self.am, Z, self.W2, self._b2, mask=self._mask, H=self._H, out=self._F, blocks=self._blocks)
         return self._F
 
     def backward(self, X: Array, D: Array) -> None:
@@ -239,11 +252,13 @@ class TwoLayerNetwork(Model):
     def backward_to(self, D: Array) -> Array:
         """Writes dW2 and db2 and returns dZ: the part of the backward pass that does not see X."""
         am = self.am
-        am.matmul_transposed(self._H, D, out=self._dB)  # dW2 = H^T D
-        if self.n_members > 1:
-            am.take_blocks(self._dB, self.dW2)
+        if self._blocks is None:
+            am.matmul_transposed(self._H, D, out=self.dW2)  # dW2 = H^T D
+            am.mask_backward(D, self.W2, self._mask, out=self._dZ)  # dZ = (D W2^T) * (Z > 0)
+        else:  # the same for each member
+            am.matmul_transposed_blocks(self._H, D, self._dblocks, self.dW2)
+            am.mask_backward_blocks(D, self.W2, self._blocks, self._mask, self._dZ)
         self._sum_D(D)
-        am.mask_backward(D, self._B, self._mask, out=self._dZ)  # dZ = (D W2^T) * (Z > 0)
         return self._dZ
 
     def _sum_D(self, D: Array) -> None:
@@ -268,13 +283,12 @@ class TwoLayerNetwork(Model):
         """The same from X V1 + v1, which it overwrites."""
         am, (_, V2, v2, _) = self.am, self.views(direction)
         am.multiply(XV1, self._mask, out=XV1)
-        am.matmul(XV1, self._B, out=self._J_v)  # (mask * (X V1 + v1)) W2
-        if self.n_members > 1:
-            V2_blocks = am.zeros(self._B.shape, self.theta.dtype)
-            am.place_blocks(V2, V2_blocks)
-            V2 = V2_blocks
-        am.matmul(self._H, V2, out=self._F)
-        am.add(self._J_v, self._F)  # + H V2
+        for H, W, out in ((XV1, self.W2, self._J_v), (self._H, V2, self._F)):  # (mask * (X V1 + v1)) W2, and H V2
+            if self._blocks is None:
+                am.matmul(H, W, out=out)
+            else:
+                am.matmul_blocks(H, W, self._blocks, out)
+        am.add(self._J_v, self._F)
         if self.fit_intercept:
             am.add(self._J_v, v2)  # + v2
         return self._J_v
@@ -328,11 +342,11 @@ class TwoLayerNetwork(Model):
     # ---- what it costs
 
     def flops(self, n_rows: int) -> int:
-        """X W1 and X^T dZ take 4 d h a row; H W2, D W2^T and H^T D take 6 h M m."""
-        return n_rows * self.n_hidden * (4 * self.n_features + 6 * self.n_predictions)
+        """X W1 and X^T dZ take 4 d h a row; H W2, D W2^T and H^T D take 6 h m."""
+        return n_rows * self.n_hidden * (4 * self.n_features + 6 * self.n_outputs)
 
     def block_rows(self) -> int:
         return max(256, self.am.block_scale * 2**19 // (self.n_features + 3 * self.n_hidden))
 
     def largest_product(self, n_rows: int) -> int:
-        return 2 * n_rows * self.n_hidden * max(self.n_features, self.n_predictions)
+        return 2 * n_rows * self.n_hidden * max(self.n_features, self.n_outputs)

@@ -14,7 +14,6 @@ from skrelu._models.standardize import Scaling
 from skrelu._rows.rows import Rows
 from skrelu._training.loop import Status
 
-
 _RISE_OF_A_STREAM = 20.0  # few rows have losses far from the mean
 
 

@@ -85,7 +85,8 @@ def test_the_cuda_source_against_numpy(name, shape, dtype, cupy_double):
         value, outputs = run(CupyArrayModule(None), name, case, dtype)
         expected_value, expected = run(MODULES["numpy"], name, case, dtype)
         # Sums of terms of a size of 20 at most, in another order than NumPy's.
-        atol = 20 * max(shape) * np.finfo(dtype).eps if name in ("dot_columns", "dot_rows") else 0.0
+        sums = name in ("dot_columns", "dot_rows") or name.endswith("_blocks")
+        atol = 20 * max(shape) * np.finfo(dtype).eps if sums else 0.0
         for key, array in outputs.items():
             np.testing.assert_allclose(array, expected[key], rtol=0, atol=atol, err_msg=f"{name} {key}")
         if name in ("dot", "squared_loss"):  # the same in float64, of terms of a size of 400 at most
@@ -180,6 +181,16 @@ def test_the_definitions_of_what_members_need(am, dtype):
     am.multiply(B, 2.0, out=B)
     am.take_blocks(B, W)
     check(W, [2, 4], [6, 8])
+    A, stage = array([1.0, 2.0], [3.0, 4.0]), am.zeros((2, 4), A.dtype)  # two blocks of one column
+    W, out = array([1.0, -1.0], [2.0, 5.0]), array([NAN] * 4, [NAN] * 4)
+    am.matmul_blocks(A, W, stage, out)
+    check(out, [1, -1, 4, 10], [3, -3, 8, 20])
+    am.matmul_transposed_blocks(A, out, stage, W)
+    check(W, [1 + 9, -1 - 9], [8 + 32, 20 + 80])
+    W, out, stage = array([1.0, -1.0], [2.0, 5.0]), array([NAN] * 2, [NAN] * 2), am.zeros((2, 4), A.dtype)
+    E = array([1.0, 2.0, 3.0, 4.0], [0.0, 1.0, 1.0, 0.0])
+    am.mask_backward_blocks(E, W, stage, array([1.0, 1.0], [0.0, 1.0]), out)
+    check(out, [1 - 2, 6 + 20], [0, 2])
     A, B = array([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]), array([1.0, 0.0, 2.0], [0.5, 1.0, -1.0])
     columns, rows = array(NAN, NAN, NAN), array(NAN, NAN)
     am.dot_columns(A, B, columns)

@@ -212,7 +212,7 @@ def test_looks_are_as_many_for_more_rows_and_rarer_than_iterations(cupy_double, 
     [
         ("adam, one member", 1, 3, 16),
         ("adam, four members", 1, 3, 21),
-        ("adam, four members", 3, 5, 22),
+        ("adam, four members", 3, 5, 23),
     ],
 )
 def test_a_step_is_few_launches(cupy_double, monkeypatch, name, n_outputs, n_products, n_launches):

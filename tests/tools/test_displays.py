@@ -287,7 +287,9 @@ def test_searches_that_do_not_fit_are_refused():
     no_rate = GridSearchCV(LinearGDRegressor(), {"alpha": [0.0, 1.0]}).fit(X, Y)
     with pytest.raises(TypeError, match=r"takes a fitted search such as GridSearchCV; got LinearGDRegressor"):
         LearningRateDisplay.from_search(LinearGDRegressor().fit(X, Y))
-    with pytest.raises(ValueError, match=r"found none that is called learning_rate\. The parameters of the search are \['alpha'\].*got"):
+    with pytest.raises(
+        ValueError, match=r"found none that is called learning_rate\. The parameters of the search are \['alpha'\].*got"
+    ):
         LearningRateDisplay.from_search(no_rate)
     with pytest.raises(ValueError, match=r"none that is called eta.*got param_name='eta'"):
         LearningRateDisplay.from_search(no_rate, param_name="eta")
