@@ -157,9 +157,9 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         Warns
         -----
         ConvergenceWarning
-            If `tol` is set and was not reached within `max_iter` iterations. If training without `early_stopping` ended
-            with a loss more than twice both its starting value and that of a constant prediction (gradient descent: of
-            more than one iteration).
+            If `tol` is set and was not reached within `max_iter` iterations. If training went wrong: the loss rose to
+            more than twice its first value and the model is worse than a constant; the loss came to rest above that of
+            a constant; or nine of ten hidden units are inactive on every training row and cannot learn.
         """
         validation_set = X_val, y_val, sample_weight_val
         with self._replaced_on_success() as fitted, np.errstate(all="ignore"):  # overflow is found and reported
@@ -173,7 +173,7 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         """Train for one pass over X (one iteration of gradient descent), at a constant learning rate.
 
         The first call initializes the model and, with ``standardize=True``, takes the centering and scaling from its
-        rows, so they should be representative; later calls keep both. The penalty is that of the rows of the call.
+        rows, so they should be representative; later calls keep both. The penalty counts the rows of all calls.
         After a `fit` on the same rows it resumes exactly; from the start it is exactly what `fit` with
         ``precompute=False`` does. If it fails, or is interrupted before its end, the estimator stays as it was.
 

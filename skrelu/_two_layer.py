@@ -57,18 +57,22 @@ class TwoLayerReLURegressor(GradientRegressor):
         Number of passes over the rows, at least 1. "auto" is 500 for gd. For adam it is the number of passes that gives
         clip(150 n_samples / batch_size, 1500, 12000) steps (at least one pass).
     alpha : float or "auto", default="auto"
-        Strength of the L2 penalty, in [0, inf). "auto" is 0 for gd. For adam the penalty follows the noise:
-        :math:`\lambda = \min(20 \min(e, 1) / S, 0.1)`, where e is the running mean of the minibatches' mean squared
-        errors (times 2 S for ``reduction="sum"``, so both reductions penalize alike).
+        Strength of the L2 penalty, in [0, inf). "auto" is 0 for gd. For adam there is no penalty for the first 40 % of
+        the steps; then it follows the noise: :math:`\lambda = \min(20 \min(e, 1) / S, 0.1)`, where e is the running
+        mean of the minibatches' mean squared errors (times 2 S for ``reduction="sum"``, so both reductions penalize
+        alike). With a constant learning rate, the 40 % are those of the automatic number of steps, over all calls.
     fit_intercept : bool, default=True
         Whether to fit the intercepts.
     init : {"he_normal", "standard_normal"}, default="he_normal"
-        Initial weights, W1 drawn before W2: independent normal with mean 0 and variance 2 / (number of inputs of the
-        layer), or 1. Intercepts start at 0. With `standardize` these are the weights of the standardized problem.
+        Initial weights, W1 drawn before W2: independent normal with mean 0 and variance 2 / (number of inputs of a
+        member's layer), or 1. Intercepts start at 0, except for adam and "he_normal" with up to three features: there
+        the kinks of the hidden units are spread over the training rows. With `standardize` these are the weights of the
+        standardized problem.
     standardize : bool, default=True
         Whether to center X and y by their weighted mean and scale them by their weighted standard deviation for
-        training (without intercepts: scale by the root mean square, without centering). The scaling is folded into the
-        coefficients, so they apply to the raw X.
+        training (without intercepts: scale by the root mean square, without centering). A column of X with exactly two
+        values is scaled by their distance instead. The scaling is folded into the coefficients, so they apply to the
+        raw X.
     scaling_layer : bool or "auto", default="auto"
         Whether to learn a factor for each standardized feature, shared by the members. The factors start at 1, are
         trained like the weights, without penalty, and are folded into W1. "auto" does so for adam with `standardize`.
@@ -113,13 +117,13 @@ class TwoLayerReLURegressor(GradientRegressor):
     intercepts_ : list of two arrays, of shapes (hidden_layer_size,) and (n_outputs,)
         The intercepts b1 and b2; zeros without `fit_intercept`.
     loss_curve_ : list of float
-        Loss without penalty of each iteration, across warm-started calls. For gd it is the loss before the update; for
-        adam, the weighted mean over the minibatches.
+        Loss without penalty of each iteration, across warm-started calls: the mean of the members' losses. For gd it is
+        the loss before the update; for adam, the weighted mean over the minibatches.
     validation_loss_curve_ : list of float or None
-        The same function of the validation set after each iteration, in the units of `loss_curve_` (with
-        ``reduction="sum"``, a sum over the rows of the validation set). An entry is inf if it is not finite, and NaN
-        for iterations of calls without a validation set. None if no call had one. With `early_stopping`, the fitted
-        weights are those of the smallest entry of the calls on the last validation set.
+        Loss of the average of the members on the validation set after each iteration, in the units of `loss_curve_`
+        (with ``reduction="sum"``, a sum over the rows of the validation set). An entry is inf if it is not finite, and
+        NaN for iterations of calls without a validation set. None if no call had one. With `early_stopping`, the
+        fitted weights are those of the smallest entry of the calls on the last validation set.
     best_loss_ : float
         The smallest entry of `loss_curve_`, with and without `early_stopping`.
     n_iter_ : int
@@ -163,14 +167,17 @@ class TwoLayerReLURegressor(GradientRegressor):
 
     Examples
     --------
-    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.datasets import make_friedman2
     >>> from sklearn.model_selection import train_test_split
     >>> from skrelu import TwoLayerReLURegressor
-    >>> X, y = load_diabetes(return_X_y=True, scaled=False)
+    >>> X, y = make_friedman2(300, noise=50.0, random_state=0)  # columns from 0 to 1 and from 100 to 1800
     >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
     >>> model = TwoLayerReLURegressor(random_state=0).fit(X_train, y_train)
-    >>> model.score(X_test, y_test) > 0.3
+    >>> model.score(X_test, y_test) > 0.95
     True
+    >>> y_pred, y_std = model.predict(X_test[:3], return_std=True)
+    >>> y_pred.shape, y_std.shape
+    ((3,), (3,))
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {

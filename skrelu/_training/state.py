@@ -48,7 +48,9 @@ class TrainingState(TypedDict):
     auto_rate: AutoRate | None
     best: BestState | None
     total_weight: float  # of the rows that the penalty counts: of `fit`, and of all calls of `partial_fit`
-    last_rows: str  # a hash of the rows of the last run
+    in_this_pass: float  # the same, since the stream of `partial_fit` began, or began again with its first rows
+    first_rows: str  # hashes of the first rows of the stream, and of those of the last run
+    last_rows: str
     loss_curve: list[float]
     validation_loss_curve: list[float] | None
 
@@ -67,6 +69,8 @@ def first_state(model: Model, structure: dict[str, Any], rng: np.random.RandomSt
         "auto_rate": None,
         "best": None,
         "total_weight": 0.0,
+        "in_this_pass": 0.0,
+        "first_rows": "",
         "last_rows": "",
         "loss_curve": [],
         "validation_loss_curve": None,
@@ -100,12 +104,17 @@ def counted(state: TrainingState, recipe: Recipe, rows: Rows) -> TrainingState:
     """The state with the rows of this run counted.
 
     `partial_fit` adds its rows to those before, unless they are the same again: passes over the same rows are those of
-    one `fit`.
+    one `fit`. A stream that comes back to its first rows is in a further pass, and its rows are counted anew.
     """
-    total, signature = rows.total_weight, rows.signature
-    if recipe.is_single_pass:
-        total = state["total_weight"] + (0.0 if signature == state["last_rows"] else total)
-    return {**state, "total_weight": total, "last_rows": signature}
+    weight, signature = rows.total_weight, rows.signature
+    if not recipe.is_single_pass:
+        count = {"total_weight": weight, "in_this_pass": weight, "first_rows": signature}
+    elif signature == state["first_rows"] or not state["first_rows"]:
+        count = {"total_weight": max(weight, state["total_weight"]), "in_this_pass": weight, "first_rows": signature}
+    else:
+        in_pass = state["in_this_pass"] + (0.0 if signature == state["last_rows"] else weight)
+        count = {"total_weight": max(in_pass, state["total_weight"]), "in_this_pass": in_pass}
+    return {**state, **count, "last_rows": signature}  # type: ignore[typeddict-item]
 
 
 def scalings(state: TrainingState) -> tuple[Scaling, Scaling]:

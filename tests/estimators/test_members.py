@@ -168,7 +168,10 @@ def test_partial_fit_counts_the_rows_of_all_calls():
         assert model._state["total_weight"] == 10.0 * k
     model.partial_fit(X[chunk], y[chunk])  # the same rows again
     assert model._state["total_weight"] == 60.0
-    model.partial_fit(X[:10], y[:10], np.full(10, 2.0))
+    for chunk in np.split(np.arange(60), 6):  # a second pass
+        model.partial_fit(X[chunk], y[chunk])
+        assert model._state["total_weight"] == 60.0
+    model.partial_fit(X[:10], y[:10], np.full(10, 2.0))  # other rows, by their weights
     assert model._state["total_weight"] == 80.0
     assert model.set_params(warm_start=True).fit(X, y)._state["total_weight"] == 60.0
 

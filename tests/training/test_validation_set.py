@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 import skrelu._engines.closed_form
 from problems import DESCENT, ENGINES, EPS, N_ITER, NETWORKS, assert_same_fit, every_engine, every_library, problem
+from skrelu import TwoLayerReLURegressor
 
 
 def loss_of(model, X, y, scale, weights=None):
