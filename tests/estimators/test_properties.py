@@ -9,6 +9,7 @@ import pickle
 import warnings
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -22,6 +23,10 @@ from problems import EPS, coefficients_of
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
 FACTOR = float(os.environ.get("SKRELU_CASES", "1"))
+
+
+# The warnings of a model that training made worse are right for many of these random cases.
+pytestmark = pytest.mark.filterwarnings("ignore:.*that of a constant is:sklearn.exceptions.ConvergenceWarning")
 
 
 def cases(number):

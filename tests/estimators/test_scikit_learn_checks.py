@@ -18,10 +18,11 @@ from sklearn.utils.estimator_checks import (
 from problems import ENGINES, every_kind
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
-MAIN = [TwoLayerReLURegressor(), LinearGDRegressor(), TwoLayerReLURegressor(solver="gd")]
+# The default trains for 1500 steps; fewer keep the default run short.
+MAIN = [TwoLayerReLURegressor(max_iter=150), LinearGDRegressor(), TwoLayerReLURegressor(solver="gd")]
 OTHERS = [
+    TwoLayerReLURegressor(),
     TwoLayerReLURegressor(solver="gd", momentum=0.9),
-    # The first of the main instances trains for the default 1500 iterations; fewer here keep the suite short.
     TwoLayerReLURegressor(max_iter=150, standardize=False),
     TwoLayerReLURegressor(max_iter=150, fit_intercept=False),
     LinearGDRegressor(fit_intercept=False),

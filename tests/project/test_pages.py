@@ -37,8 +37,8 @@ def skip_without_what_it_needs(program):
             pytest.skip("needs a GPU")
 
 
-# scikit-learn's checks are run in estimators/, too.
-SLOW = [program for program in PROGRAMS if "check_estimator" in program]
+# Searches, and scikit-learn's checks, are run by other tests, too.
+SLOW = [program for program in PROGRAMS if "check_estimator" in program or "GridSearchCV" in program]
 
 
 @pytest.mark.parametrize(

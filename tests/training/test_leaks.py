@@ -42,7 +42,7 @@ def grown(work, n_calls):
         tracemalloc.stop()
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("refit", [True, False])
 @pytest.mark.parametrize("name", MODELS)
 def test_repeated_fits_hold_no_memory(name, refit):
@@ -55,7 +55,7 @@ def test_repeated_fits_hold_no_memory(name, refit):
     assert grown(work, 20) < X.nbytes / 2  # one forgotten array of this size in each call would be 40 times as much
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", MODELS)
 def test_failed_fits_hold_no_memory(name):
     X, y = problem(50, 200)
@@ -68,7 +68,7 @@ def test_failed_fits_hold_no_memory(name):
     assert grown(work, 10) < X.nbytes / 2
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", ["minibatches", "full batch, momentum", "linear"])
 def test_a_stream_of_rows_is_not_kept(name):
     rng = np.random.RandomState(0)
