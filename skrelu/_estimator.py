@@ -17,7 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skrelu._arrays import Array, ArrayModule
+from skrelu._arrays import Array, ArrayModule, canonical
 from skrelu._arrays.select import check_fitted_namespace, dtypes_for, namespace_of, refuse_lazy, select
 from skrelu._engines.recipe import Recipe
 from skrelu._inputs import read_resumed_rows, read_rows, read_validation_set
@@ -28,12 +28,13 @@ from skrelu._training.run import Outcome, train
 from skrelu._training.state import TrainingState, check_resumable, first_state
 
 
-def _beyond_the_range(X: np.ndarray, predicted: np.ndarray) -> str:
+def _beyond_the_range(am: ArrayModule, X: Array, predicted: np.ndarray) -> str:
     row = int(np.argmin(np.isfinite(predicted).all(axis=1)))
+    largest = np.abs(am.to_numpy(X[row : row + 1, ...])).max()
     remedy = "Pass X as float64, or leave" if predicted.dtype == np.float32 else "Leave"
     return (
         f"The prediction for row {row} is beyond the range of {predicted.dtype.name}: the largest magnitude in this "
-        f"row of X is {np.abs(X[row]).max():.3g}. {remedy} out rows that are not measurements."
+        f"row of X is {largest:.3g}. {remedy} out rows that are not measurements."
     )
 
 
@@ -233,13 +234,14 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         refuse_lazy(X=X)
         check_fitted_namespace(X, model, self._coefficients, "predict")
         with np.errstate(all="ignore"):  # overflow is found and reported
-            X = validate_data(model, X, reset=False, dtype=dtypes_for(X, namespace_of(X)[2]))
+            dtypes = dtypes_for(X, namespace_of(X)[2])
+            X = canonical(validate_data(model, X, reset=False, dtype=dtypes, accept_sparse="csr"))
             am = select(X)
             with am.session():
                 results = [function(model, am, X) for function in functions]
                 for out in results:
                     if not am.is_finite(out):
-                        raise ValueError(_beyond_the_range(am.to_numpy(X), am.to_numpy(out)))
+                        raise ValueError(_beyond_the_range(am, X, am.to_numpy(out)))
         return [am.reshape(out, (X.shape[0],)) for out in results] if model._y_ndim == 1 else results
 
     @property
@@ -250,6 +252,7 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.array_api_support = True
+        tags.input_tags.sparse = True
         return tags
 
     def _shallow_copy(self) -> Self:

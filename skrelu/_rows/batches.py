@@ -90,6 +90,14 @@ class Batches:
         """Number of batches in a pass over the rows."""
         return -(-self.n_samples // self.rows)
 
+    def gram(self) -> np.ndarray | None:
+        """X X^T of the standardized rows in float64, if it is found without dense rows; otherwise None."""
+        return None
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """X^T S X and X^T S y in float64, S the diagonal matrix of c s / n, if found without dense rows."""
+        return None
+
     def in_order(self) -> Iterator[Batch]:
         """Successive batches; each is valid until the next one."""
         if self._whole is not None:

@@ -36,6 +36,8 @@ class Rows:
         NumPy's dtype of the precision of X.
     """
 
+    _batches: type[Batches] = Batches
+
     def __init__(
         self,
         am: ArrayModule,
@@ -87,7 +89,7 @@ class Rows:
     def _subset(self, indices: np.ndarray) -> Rows:
         y = self._y[indices] if self.y_ndim == 2 else self._y[indices, 0]
         weights = None if self._sample_weight is None else self._sample_weight[indices]
-        return Rows(self.am, self.home, self._taken(indices), y, weights, self.dtype)
+        return type(self)(self.am, self.home, self._taken(indices), y, weights, self.dtype)
 
     def _taken(self, indices: np.ndarray) -> Array:
         return self.home.xp.take(self.X, self.home.from_numpy(indices, None), axis=0)
@@ -96,15 +98,18 @@ class Rows:
     def fingerprint(self) -> str:
         """A hash of X, y and the weights."""
         weights = () if self._sample_weight is None else (self._sample_weight,)
-        return fingerprint(np.ascontiguousarray(self.home.to_numpy(self.X)), self._y, *weights)
+        return fingerprint(*self._numbers(self.X), self._y, *weights)
 
     @property
     def signature(self) -> str:
         """A hash of up to 256 of the rows, spread evenly, and of their number: to recognize large data quickly."""
         indices = np.linspace(0, self.X.shape[0] - 1, min(self.X.shape[0], 256)).astype(np.intp)
-        X = np.ascontiguousarray(self.home.to_numpy(self._taken(indices)))
         weights = () if self._sample_weight is None else (self._sample_weight[indices],)
-        return fingerprint(X, self._y[indices], np.array(self.X.shape), *weights)
+        return fingerprint(*self._numbers(self._taken(indices)), self._y[indices], np.array(self.X.shape), *weights)
+
+    def _numbers(self, X: Array) -> list[np.ndarray]:
+        """The arrays whose bytes are hashed for X."""
+        return [self.home.to_numpy(X)]
 
     def objective_constant(self, reduction: Literal["mean", "sum"]) -> float:
         """c in L = c / (2 n) sum_i s_i |f(x_i) - y_i|^2, with s_i divided by their mean."""
@@ -112,9 +117,11 @@ class Rows:
 
     def measure(self, *, center: bool, two_values: bool) -> tuple[Scaling, Scaling]:
         """Scaling of X and of y; with `two_values`, columns of X with two values are scaled by their distance."""
+        return self._measure_X(center=center, two_values=two_values), self._measure_y(center=center)
+
+    def _measure_X(self, *, center: bool, two_values: bool) -> Scaling:
         blocks = row_blocks(self.X, self._weights, self.home.to_numpy)
-        x = measure(blocks, center=center, dtype=self.dtype, two_values=two_values)
-        return x, self._measure_y(center=center)
+        return measure(blocks, center=center, dtype=self.dtype, two_values=two_values)
 
     def _measure_y(self, *, center: bool) -> Scaling:
         dtype = np.dtype(np.float32 if self._y.dtype == np.float32 else np.float64)  # y is standardized in float64
@@ -141,7 +148,7 @@ class Rows:
             weights = am.from_numpy(weights.reshape(-1, 1), dtype)
         index = None if index is None else am.from_numpy(index, None)
         targets = am.from_numpy(targets, dtype)
-        return Batches(am, self.training_X, targets, weights, x, ones=ones, rows=rows, c=c, index=index)
+        return self._batches(am, self.training_X, targets, weights, x, ones=ones, rows=rows, c=c, index=index)
 
     @cached_property
     def training_X(self) -> Array:
