@@ -90,12 +90,12 @@ class Batches:
         """Number of batches in a pass over the rows."""
         return -(-self.n_samples // self.rows)
 
-    def gram(self) -> np.ndarray | None:
-        """X X^T of the standardized rows in float64, if it is found without dense rows; otherwise None."""
+    def gram(self, *, weighted: bool = False) -> np.ndarray | None:
+        """X X^T of all rows in float64, or None if dense rows give it sooner; `weighted`: of sqrt(c s / n) X."""
         return None
 
-    def moments(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """X^T S X and X^T S y in float64, S the diagonal matrix of c s / n, if found without dense rows."""
+    def moments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """R^T R, R^T y and |y|^2 for R = sqrt(c s / n) X, and y likewise, in float64; None as for `gram`."""
         return None
 
     def in_order(self) -> Iterator[Batch]:

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array, diags_array
 from skrelu._rows.batches import Batches
 
 # A multiplication of a sparse product takes as long as this many of a large dense product.
-_SPARSE_COST = 128
+_SPARSE_COST = 200
 # Largest |shift| / scale of a column that is stored without its shift: rounding grows by about the square of it.
 _FAR = 2.0
 
@@ -18,15 +18,15 @@ _FAR = 2.0
 class SparseBatches(Batches):
     """Batches of a canonical CSR matrix.
 
-    The standardized X, with its column of ones, is B + 1 b^T. The row b is what zeros become; B is sparse and holds, for
-    each entry of X, the difference from that. A full column far from zero is in B as it is, with 0 in b.
+    The standardized X, with its column of ones, is B + 1 b^T. The row b is what zeros become; B is sparse and holds the
+    difference from that for each entry of X. A full column far from zero is in B as it is, with 0 in b.
 
     If at least a fifth of the rows (by weight) are zero in a column then |shift| <= 2 scale, by Cauchy and Schwarz:
     the squared mean is at most the share of the other rows times the mean square. So |b| <= 2, and the products below
     lose less than a digit. For a far column with some zeros there is no product, and dense rows have to do.
     """
 
-    def gram(self) -> np.ndarray | None:
+    def gram(self, *, weighted: bool = False) -> np.ndarray | None:
         parts = self._parts()
         if parts is None:
             return None
@@ -38,9 +38,13 @@ class SparseBatches(Batches):
         gram, Bb = (B @ B.T).toarray(), B @ b
         gram += Bb[:, None]
         gram += Bb + b @ b
+        if weighted:
+            root = np.sqrt(self._shares())
+            gram *= root[:, None]
+            gram *= root
         return gram if np.isfinite(gram).all() else None
 
-    def moments(self) -> tuple[np.ndarray, np.ndarray] | None:
+    def moments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         parts = self._parts()
         if parts is None:
             return None
@@ -48,16 +52,21 @@ class SparseBatches(Batches):
         n, p = B.shape
         if not _pays(np.diff(B.indptr), n * p * p):
             return None
-        s = np.full(n, self.c / n)
-        if self._weights is not None:
-            s *= np.asarray(self.am.to_numpy(self._weights), dtype=np.float64)[:, 0]
-        y = s[:, None] * np.asarray(self.am.to_numpy(self._y), dtype=np.float64)
+        s, y = self._shares(), np.asarray(self.am.to_numpy(self._y), dtype=np.float64)
+        sy = s[:, None] * y
         # (B + 1 b^T)^T S (B + 1 b^T) = B^T S B + (B^T s) b^T + b (B^T s)^T + (1^T s) b b^T
         square, Bs = (B.T @ diags_array(s) @ B).toarray(), B.T @ s
         square += np.outer(Bs + s.sum() * b, b)
         square += np.outer(b, Bs)
-        moment = B.T @ y + np.outer(b, y.sum(axis=0))
-        return (square, moment) if np.isfinite(square).all() else None
+        moment = B.T @ sy + np.outer(b, sy.sum(axis=0))
+        return (square, moment, np.asarray(np.sum(sy * y))) if np.isfinite(square).all() else None
+
+    def _shares(self) -> np.ndarray:
+        """c s / n of each row."""
+        shares = np.full(self.n_samples, self.c / self.n_samples)
+        if self._weights is not None:
+            shares *= np.asarray(self.am.to_numpy(self._weights), dtype=np.float64)[:, 0]
+        return shares
 
     def _parts(self) -> tuple[Any, np.ndarray] | None:
         """B and b in float64, from the very numbers of the dense batches; None for a far column with zeros."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,7 @@ _BLOCK_ENTRIES = 2**16  # entries in a block of rows: the copies of them stay sm
 Entries = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
-def measure_columns(
-    X: Any, weights: np.ndarray | None, *, center: bool, dtype: np.dtype, two_values: bool
-) -> Scaling:
+def measure_columns(X: Any, weights: np.ndarray | None, *, center: bool, dtype: np.dtype, two_values: bool) -> Scaling:
     """What `measure` gives for X as a dense matrix, from the entries of a canonical CSR matrix; no weight is zero.
 
     A column with a zero is measured relative to zero, and a full column relative to its first row. So the zeros that
@@ -71,7 +70,7 @@ def _entries(X: Any, weights: np.ndarray | None) -> Iterator[Entries]:
     n, nnz = X.shape[0], int(X.indptr[-1])
     edges = np.searchsorted(X.indptr, np.arange(0, nnz, _BLOCK_ENTRIES))
     edges = np.unique(np.concatenate([[0], edges, [n]]))
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges):
         entries = slice(X.indptr[start], X.indptr[stop])
         w = None if weights is None else np.repeat(weights[start:stop], np.diff(X.indptr[start : stop + 1]))
         yield X.indices[entries], X.data[entries].astype(np.float64), w
