@@ -41,8 +41,8 @@ FORMS = {
 every_form = pytest.mark.parametrize("form", FORMS)
 every_weighting = pytest.mark.parametrize("weighting", [None, "real", "zeros"])
 
-# Predictions and losses after a few iterations differ by rounding, which training amplifies a little. Both are about 1 in
-# the standardized coordinates.
+# Predictions and losses after a few iterations differ by rounding, which training amplifies a little. In standardized
+# coordinates, both are about 1.
 TOLERANCE = 1e4
 
 
