@@ -9,7 +9,7 @@ from skrelu._arrays.base import Array, ArrayModule, DType, Scalar
 from skrelu._arrays.cupy import CupyArrayModule, is_cupy_array
 from skrelu._arrays.generic import GenericArrayModule
 from skrelu._arrays.numpy import NumpyArrayModule
-from skrelu._arrays.sparse import SparseArrayModule, canonical, dense_rows
+from skrelu._arrays.sparse import ShiftedRows, SparseArrayModule, canonical, dense_rows
 
 __all__ = [
     "Array",
@@ -19,6 +19,7 @@ __all__ = [
     "GenericArrayModule",
     "NumpyArrayModule",
     "Scalar",
+    "ShiftedRows",
     "SparseArrayModule",
     "canonical",
     "dense_rows",

@@ -1,4 +1,4 @@
-"""NumPy's array functions for an X that is a sparse matrix: rows become dense in the buffer that they are read into."""
+"""NumPy's array functions for an X that is a sparse matrix: rows become dense as they are read, or stay sparse."""
 
 from __future__ import annotations
 
@@ -50,8 +50,22 @@ def dense_rows(X: Any, rows: Any, shift: np.ndarray | None, inverse_scale: np.nd
     out[np.repeat(np.arange(len(counts)), counts), columns] = values
 
 
+class ShiftedRows:
+    """The matrix B + 1 b^T, for a CSR matrix B and a row b: standardized rows of a sparse matrix."""
+
+    def __init__(self, B: Any, b: np.ndarray) -> None:
+        self.B, self.b, self.shape = B, b, B.shape
+
+    def rows(self, rows: Any) -> ShiftedRows:
+        """Some of the rows, by a slice or indices."""
+        return ShiftedRows(self.B[rows], self.b)
+
+    def astype(self, dtype: Any) -> ShiftedRows:
+        return ShiftedRows(self.B.astype(dtype), self.b.astype(dtype))
+
+
 class SparseArrayModule(NumpyArrayModule):
-    """`NumpyArrayModule`, of which two functions also take a canonical CSR matrix: `take_rows` and `matmul`."""
+    """`NumpyArrayModule` whose `take_rows` and `matmul` also take a CSR matrix, and its products `ShiftedRows`."""
 
     def to_numpy(self, a: Array) -> np.ndarray:
         return a.toarray() if issparse(a) else a
@@ -65,7 +79,22 @@ class SparseArrayModule(NumpyArrayModule):
             super().take_rows(X, rows, shift, inverse_scale, stage, out)
 
     def matmul(self, A: Array, B: Array, out: Array) -> None:
-        if issparse(A):
+        if isinstance(A, ShiftedRows):  # (B + 1 b^T) W = B W + 1 (b^T W)
+            self.xp.add(A.B @ B, A.b @ B, out=out)
+        elif issparse(A):
             out[...] = A @ B
         else:
             super().matmul(A, B, out)
+
+    def matmul_transposed(self, A: Array, B: Array, out: Array) -> None:
+        if isinstance(A, ShiftedRows):  # (B + 1 b^T)^T D = B^T D + b (1^T D)
+            self.xp.multiply(A.b[:, None], self.xp.add.reduce(B, axis=0), out=out)
+            self.xp.add(out, A.B.T @ B, out=out)
+        else:
+            super().matmul_transposed(A, B, out)
+
+    def multiply(self, A: Array, B: Array, out: Array) -> None:
+        if isinstance(A, ShiftedRows):
+            self.xp.add(A.B.toarray(), A.b, out=out)
+            A = out
+        super().multiply(A, B, out)

@@ -73,12 +73,13 @@ class Batches:
             self.rows < self.n_samples
             and self.n_samples * self._n_columns <= _KEPT_NUMBERS
             and not am.takes_in_one_pass
+            and self._n_features > 0
         ):
             self._kept = self._new_buffer(self.n_samples)
         # A few rows are standardized at a time: the numbers that one pass writes are in the cache for the next.
         n_read = self.rows if self._kept is None else self.n_samples
         self._stage, self._y_stage = (
-            am.empty((min(n_read, max(1, _STAGE_NUMBERS // a.shape[1])), a.shape[1]), X.dtype) for a in (X, y)
+            am.empty((min(n_read, max(1, _STAGE_NUMBERS // max(1, a.shape[1]))), a.shape[1]), X.dtype) for a in (X, y)
         )
         if self._kept is not None:
             self._read(slice(0, self.n_samples), self._kept)

@@ -36,8 +36,6 @@ class Rows:
         NumPy's dtype of the precision of X.
     """
 
-    _batches: type[Batches] = Batches
-
     def __init__(
         self,
         am: ArrayModule,
@@ -136,8 +134,13 @@ class Rows:
         y = self._measure_y(center=center)
         return 0.5 * c * float(np.square(y.scale / y_scaling.scale)[~y.constant].sum())
 
-    def batches(self, x: Scaling, y: Scaling, *, ones: bool, rows: int, c: float) -> Batches:
-        """The rows in the standardized coordinates of `x` and `y`, up to `rows` at a time."""
+    def batches(
+        self, x: Scaling, y: Scaling, *, ones: bool, rows: int, c: float, products_only: bool = False
+    ) -> Batches:
+        """The rows in the standardized coordinates of `x` and `y`, up to `rows` at a time.
+
+        With `products_only`, their X is only used in `matmul`, `matmul_transposed` and `multiply` of the array module.
+        """
         am, dtype, index = self.am, self.training_X.dtype, self._index
         raw = self._y if index is None else self._y[index]
         targets = standardize(raw, y, self.dtype)
@@ -148,7 +151,14 @@ class Rows:
             weights = am.from_numpy(weights.reshape(-1, 1), dtype)
         index = None if index is None else am.from_numpy(index, None)
         targets = am.from_numpy(targets, dtype)
-        return self._batches(am, self.training_X, targets, weights, x, ones=ones, rows=rows, c=c, index=index)
+        kind = self._kind_of_batches(x, ones, rows) if products_only else self._dense_batches
+        return kind(am, self.training_X, targets, weights, x, ones=ones, rows=rows, c=c, index=index)
+
+    _dense_batches: type[Batches] = Batches
+
+    def _kind_of_batches(self, x: Scaling, ones: bool, rows: int) -> type[Batches]:
+        """The class of the batches if they are only used in products."""
+        return self._dense_batches
 
     @cached_property
     def training_X(self) -> Array:

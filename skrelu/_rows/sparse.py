@@ -1,4 +1,4 @@
-"""The training rows of a sparse X: a CSR matrix that stays as it is, but for the batch that is read."""
+"""The training rows of a sparse X: a CSR matrix of which at most a batch becomes dense."""
 
 from __future__ import annotations
 
@@ -6,21 +6,27 @@ from functools import cached_property
 
 import numpy as np
 
-from skrelu._arrays import Array
+from skrelu._arrays import Array, SparseArrayModule
 from skrelu._models.standardize import Scaling
+from skrelu._rows.batches import Batches
 from skrelu._rows.rows import Rows
-from skrelu._rows.sparse_batches import SparseBatches
+from skrelu._rows.sparse_batches import ProductBatches, SparseBatches, products_pay, shifted_rows
 from skrelu._rows.sparse_columns import measure_columns
 
 
 class SparseRows(Rows):
     """`Rows` whose X is a canonical CSR matrix. On a GPU, the rows of a batch pass to it as they are read."""
 
-    _batches = SparseBatches
+    _dense_batches = SparseBatches
 
     @cached_property
     def training_X(self) -> Array:
         return self.X
+
+    def _kind_of_batches(self, x: Scaling, ones: bool, rows: int) -> type[Batches]:
+        counted = self.X if self._index is None else self._taken(self._index)
+        can = isinstance(self.am, SparseArrayModule) and products_pay(counted, rows)
+        return ProductBatches if can and shifted_rows(counted, x, ones) is not None else SparseBatches
 
     def _taken(self, indices: np.ndarray) -> Array:
         return self.X[indices]

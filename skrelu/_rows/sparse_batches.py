@@ -1,4 +1,4 @@
-"""Batches of a sparse X, with the matrices of its inner products where sparse products find them in less time."""
+"""Batches of a sparse X: dense ones, with Gram matrices from sparse products, or sparse ones for products."""
 
 from __future__ import annotations
 
@@ -7,33 +7,67 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 
+from skrelu._arrays import Array, ArrayModule, ShiftedRows
+from skrelu._models.base import Batch
+from skrelu._models.standardize import Scaling, identity
 from skrelu._rows.batches import Batches
 
-# A multiplication of a sparse product takes as long as this many of a large dense product.
+# A multiplication of a product of two sparse matrices takes as long as this many of a large dense product.
 _SPARSE_COST = 200
 # Largest |shift| / scale of a column that is stored without its shift: rounding grows by about the square of it.
 _FAR = 2.0
+# A multiplication of sparse rows and a dense matrix takes as long as this many of two dense ones.
+_ROWS_COST = 16
+_FEW_NUMBERS = 2**15  # in a dense batch: its products take less time than SciPy's checks
+
+
+def shifted_rows(X: Any, scaling: Scaling, ones: bool) -> ShiftedRows | None:
+    """The standardized X, with a column of `ones`, as B + 1 b^T; None if that would lose digits.
+
+    The row b is what zeros become, and B holds the difference from that for each entry of X: all in float64, from the
+    very numbers of dense batches. A full column far from zero is in B as it is, with 0 in b.
+
+    If at least a fifth of the rows (by weight) are zero in a column then |shift| <= 2 scale, by Cauchy and Schwarz:
+    the squared mean is at most the share of the other rows times the mean square. So |b| <= 2, and products lose less
+    than a digit. For a far column with some zeros it is None, and dense rows have to do.
+    """
+    (n, d), j, values, b = X.shape, X.indices, X.data, np.zeros(X.shape[1], X.dtype)
+    if not scaling.is_identity:
+        shift, inverse_scale = scaling.shift.astype(X.dtype), (1.0 / scaling.scale).astype(X.dtype)
+        b, values = (b - shift) * inverse_scale, (values - shift[j]) * inverse_scale[j]
+    b = np.asarray(b, dtype=np.float64)
+    far = np.abs(b) > _FAR
+    if far.any() and (np.bincount(j, minlength=d)[far] < n).any():
+        return None
+    b[far] = 0.0
+    B = csr_array((values.astype(np.float64) - b[j], j, X.indptr), shape=(n, d + ones))
+    return ShiftedRows(B, np.concatenate([b, np.ones(int(ones))]))
+
+
+def products_pay(X: Any, rows: int) -> bool:
+    """Whether products of sparse batches of `rows` rows take less time than those of dense ones."""
+    numbers = X.shape[0] * X.shape[1]
+    return _ROWS_COST * X.nnz < numbers and min(rows, X.shape[0]) * X.shape[1] > _FEW_NUMBERS
 
 
 class SparseBatches(Batches):
-    """Batches of a canonical CSR matrix.
+    """Dense batches of a canonical CSR matrix."""
 
-    The standardized X, with its column of ones, is B + 1 b^T. The row b is what zeros become; B is sparse and holds the
-    difference from that for each entry of X. A full column far from zero is in B as it is, with 0 in b.
-
-    If at least a fifth of the rows (by weight) are zero in a column then |shift| <= 2 scale, by Cauchy and Schwarz:
-    the squared mean is at most the share of the other rows times the mean square. So |b| <= 2, and the products below
-    lose less than a digit. For a far column with some zeros there is no product, and dense rows have to do.
-    """
+    def __init__(
+        self, am: ArrayModule, X: Any, y: Array, weights: Array | None, scaling: Scaling, *, ones: bool, **options: Any
+    ) -> None:
+        super().__init__(am, X, y, weights, scaling, ones=ones, **options)
+        self._scaling, self._ones = scaling, ones
 
     def gram(self, *, weighted: bool = False) -> np.ndarray | None:
-        parts = self._parts()
+        X = self._counted()
+        n, p = self.n_samples, self._n_inputs
+        if not _pays(np.bincount(X.indices, minlength=p), n * n * p):
+            return None
+        parts = shifted_rows(X, self._scaling, self._ones)
         if parts is None:
             return None
-        B, b = parts
-        n, p = B.shape
-        if not _pays(np.bincount(B.indices, minlength=p), n * n * p):
-            return None
+        B, b = parts.B, parts.b
         # (B + 1 b^T)(B + 1 b^T)^T = B B^T + (B b) 1^T + 1 (B b)^T + |b|^2 1 1^T
         gram, Bb = (B @ B.T).toarray(), B @ b
         gram += Bb[:, None]
@@ -45,13 +79,14 @@ class SparseBatches(Batches):
         return gram if np.isfinite(gram).all() else None
 
     def moments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        parts = self._parts()
+        X = self._counted()
+        n, p = self.n_samples, self._n_inputs
+        if not _pays(np.diff(X.indptr), n * p * p):
+            return None
+        parts = shifted_rows(X, self._scaling, self._ones)
         if parts is None:
             return None
-        B, b = parts
-        n, p = B.shape
-        if not _pays(np.diff(B.indptr), n * p * p):
-            return None
+        B, b = parts.B, parts.b
         s, y = self._shares(), np.asarray(self.am.to_numpy(self._y), dtype=np.float64)
         sy = s[:, None] * y
         # (B + 1 b^T)^T S (B + 1 b^T) = B^T S B + (B^T s) b^T + b (B^T s)^T + (1^T s) b b^T
@@ -61,6 +96,10 @@ class SparseBatches(Batches):
         moment = B.T @ sy + np.outer(b, sy.sum(axis=0))
         return (square, moment, np.asarray(np.sum(sy * y))) if np.isfinite(square).all() else None
 
+    def _counted(self) -> Any:
+        """The rows of X that count."""
+        return self._X if self._index is None else self._X[self.am.to_numpy(self._index)]
+
     def _shares(self) -> np.ndarray:
         """c s / n of each row."""
         shares = np.full(self.n_samples, self.c / self.n_samples)
@@ -68,24 +107,29 @@ class SparseBatches(Batches):
             shares *= np.asarray(self.am.to_numpy(self._weights), dtype=np.float64)[:, 0]
         return shares
 
-    def _parts(self) -> tuple[Any, np.ndarray] | None:
-        """B and b in float64, from the very numbers of the dense batches; None for a far column with zeros."""
-        X = self._X if self._index is None else self._X[self.am.to_numpy(self._index)]
-        (n, d), j, values, b = X.shape, X.indices, X.data, np.zeros(X.shape[1], X.dtype)
-        if self._shift is not None:
-            shift = self.am.to_numpy(self._shift)
-            b, values = b - shift, values - shift[j]
-        if self._inverse_scale is not None:
-            inverse_scale = self.am.to_numpy(self._inverse_scale)
-            b, values = b * inverse_scale, values * inverse_scale[j]
-        b = np.asarray(b, dtype=np.float64)
-        far = np.abs(b) > _FAR
-        if (np.bincount(j, minlength=d)[far] < n).any():
-            return None
-        b[far] = 0.0
-        ones = np.ones(self._n_inputs - d)
-        B = csr_array((values.astype(np.float64) - b[j], j, X.indptr), shape=(n, self._n_inputs))
-        return B, np.concatenate([b, ones])
+
+class ProductBatches(Batches):
+    """Batches of a canonical CSR matrix whose X is `ShiftedRows`: y and weights pass through the buffer, X does not."""
+
+    def __init__(
+        self,
+        am: ArrayModule,
+        X: Any,
+        y: Array,
+        weights: Array | None,
+        scaling: Scaling,
+        *,
+        ones: bool,
+        index: np.ndarray | None = None,
+        **options: Any,
+    ) -> None:
+        parts = shifted_rows(X if index is None else X[index], scaling, ones)
+        assert parts is not None, "see `SparseRows._kind_of_batches`"
+        self._parts = parts.astype(X.dtype)
+        super().__init__(am, np.empty((len(y), 0), X.dtype), y, weights, identity(0), ones=False, **options)
+
+    def _read(self, rows: slice | Array, buffer: list[Array]) -> Batch:
+        return super()._read(rows, buffer)._replace(X=self._parts.rows(rows))
 
 
 def _pays(counts: np.ndarray, dense: int) -> bool:
