@@ -60,9 +60,6 @@ class ShiftedRows:
         """Some of the rows, by a slice or indices."""
         return ShiftedRows(self.B[rows], self.b)
 
-    def astype(self, dtype: Any) -> ShiftedRows:
-        return ShiftedRows(self.B.astype(dtype), self.b.astype(dtype))
-
 
 class SparseArrayModule(NumpyArrayModule):
     """`NumpyArrayModule` whose `take_rows` and `matmul` also take a CSR matrix, and its products `ShiftedRows`."""

@@ -10,7 +10,7 @@ from skrelu._arrays import Array, SparseArrayModule
 from skrelu._models.standardize import Scaling
 from skrelu._rows.batches import Batches
 from skrelu._rows.rows import Rows
-from skrelu._rows.sparse_batches import ProductBatches, SparseBatches, products_pay, shifted_rows
+from skrelu._rows.sparse_batches import ProductBatches, SparseBatches, products_pay, zeros_become
 from skrelu._rows.sparse_columns import measure_columns
 
 
@@ -26,7 +26,7 @@ class SparseRows(Rows):
     def _kind_of_batches(self, x: Scaling, ones: bool, rows: int) -> type[Batches]:
         counted = self.X if self._index is None else self._taken(self._index)
         can = isinstance(self.am, SparseArrayModule) and products_pay(counted, rows)
-        return ProductBatches if can and shifted_rows(counted, x, ones) is not None else SparseBatches
+        return ProductBatches if can and zeros_become(counted, x) is not None else SparseBatches
 
     def _taken(self, indices: np.ndarray) -> Array:
         return self.X[indices]

@@ -21,27 +21,38 @@ _ROWS_COST = 16
 _FEW_NUMBERS = 2**15  # in a dense batch: its products take less time than SciPy's checks
 
 
-def shifted_rows(X: Any, scaling: Scaling, ones: bool) -> ShiftedRows | None:
-    """The standardized X, with a column of `ones`, as B + 1 b^T; None if that would lose digits.
+def zeros_become(X: Any, scaling: Scaling) -> np.ndarray | None:
+    """What zeros of each column become by standardization: the b of `shifted_rows`, or None if it loses digits.
 
-    The row b is what zeros become, and B holds the difference from that for each entry of X: all in float64, from the
-    very numbers of dense batches. A full column far from zero is in B as it is, with 0 in b.
-
-    If at least a fifth of the rows (by weight) are zero in a column then |shift| <= 2 scale, by Cauchy and Schwarz:
-    the squared mean is at most the share of the other rows times the mean square. So |b| <= 2, and products lose less
-    than a digit. For a far column with some zeros it is None, and dense rows have to do.
+    It is 0 for a full column far from zero, which has no zeros. If at least a fifth of the rows (by weight) are zero in
+    a column then |shift| <= 2 scale, by Cauchy and Schwarz: the squared mean is at most the share of the other rows
+    times the mean square. So |b| <= 2, and products lose less than a digit. For a far column with some zeros the result
+    is None, and dense rows have to do.
     """
-    (n, d), j, values, b = X.shape, X.indices, X.data, np.zeros(X.shape[1], X.dtype)
+    (n, d), b = X.shape, np.zeros(X.shape[1], X.dtype)
     if not scaling.is_identity:
-        shift, inverse_scale = scaling.shift.astype(X.dtype), (1.0 / scaling.scale).astype(X.dtype)
-        b, values = (b - shift) * inverse_scale, (values - shift[j]) * inverse_scale[j]
-    b = np.asarray(b, dtype=np.float64)
+        b = (b - scaling.shift.astype(X.dtype)) * (1.0 / scaling.scale).astype(X.dtype)
     far = np.abs(b) > _FAR
-    if far.any() and (np.bincount(j, minlength=d)[far] < n).any():
+    if far.any() and (np.bincount(X.indices, minlength=d)[far] < n).any():
         return None
     b[far] = 0.0
-    B = csr_array((values.astype(np.float64) - b[j], j, X.indptr), shape=(n, d + ones))
-    return ShiftedRows(B, np.concatenate([b, np.ones(int(ones))]))
+    return b.astype(np.float64)
+
+
+def shifted_rows(X: Any, scaling: Scaling, ones: bool, dtype: Any) -> ShiftedRows | None:
+    """The standardized X, with a column of `ones`, as B + 1 b^T; None if that would lose digits.
+
+    The row b is what zeros become. B holds the difference from that for each entry, from the numbers of dense batches.
+    """
+    b = zeros_become(X, scaling)
+    if b is None:
+        return None
+    (n, d), j, values = X.shape, X.indices, X.data
+    if not scaling.is_identity:
+        shift, inverse_scale = scaling.shift.astype(X.dtype), (1.0 / scaling.scale).astype(X.dtype)
+        values = (values - shift[j]) * inverse_scale[j]
+    B = csr_array(((values - b[j]).astype(dtype, copy=False), j, X.indptr), shape=(n, d + ones))
+    return ShiftedRows(B, np.concatenate([b, np.ones(int(ones))]).astype(dtype, copy=False))
 
 
 def products_pay(X: Any, rows: int) -> bool:
@@ -64,7 +75,7 @@ class SparseBatches(Batches):
         n, p = self.n_samples, self._n_inputs
         if not _pays(np.bincount(X.indices, minlength=p), n * n * p):
             return None
-        parts = shifted_rows(X, self._scaling, self._ones)
+        parts = shifted_rows(X, self._scaling, self._ones, np.float64)
         if parts is None:
             return None
         B, b = parts.B, parts.b
@@ -83,7 +94,7 @@ class SparseBatches(Batches):
         n, p = self.n_samples, self._n_inputs
         if not _pays(np.diff(X.indptr), n * p * p):
             return None
-        parts = shifted_rows(X, self._scaling, self._ones)
+        parts = shifted_rows(X, self._scaling, self._ones, np.float64)
         if parts is None:
             return None
         B, b = parts.B, parts.b
@@ -123,9 +134,9 @@ class ProductBatches(Batches):
         index: np.ndarray | None = None,
         **options: Any,
     ) -> None:
-        parts = shifted_rows(X if index is None else X[index], scaling, ones)
+        parts = shifted_rows(X if index is None else X[index], scaling, ones, X.dtype)
         assert parts is not None, "see `SparseRows._kind_of_batches`"
-        self._parts = parts.astype(X.dtype)
+        self._parts = parts
         super().__init__(am, np.empty((len(y), 0), X.dtype), y, weights, identity(0), ones=False, **options)
 
     def _read(self, rows: slice | Array, buffer: list[Array]) -> Batch:

@@ -75,9 +75,10 @@ def assert_equal_to_rounding(ours, dense, X, dtype=np.float64):
 
 @pytest.fixture(params=["chosen", "sparse products"])
 def products(request, monkeypatch):
-    """Gram matrices as the cost decides, and from sparse products always."""
+    """Dense or sparse products as the cost decides, and sparse ones always."""
     if request.param == "sparse products":
-        monkeypatch.setattr(skrelu._rows.sparse_batches, "_SPARSE_COST", 0)
+        for name in ("_SPARSE_COST", "_ROWS_COST", "_FEW_NUMBERS"):
+            monkeypatch.setattr(skrelu._rows.sparse_batches, name, 0)
 
 
 # --- the same as for a dense array ------------------------------------------------------------------------------------
@@ -122,6 +123,7 @@ def test_every_form_is_the_same_fit(name, form):
     np.testing.assert_array_equal(ours.predict(FORMS[form](X)), expected.predict(sparse.csr_array(X)))
 
 
+@pytest.mark.usefixtures("products")
 @every_class
 def test_partial_fit_and_resuming(estimator_class):
     X, y = sparse_problem()
@@ -143,6 +145,7 @@ def test_partial_fit_and_resuming(estimator_class):
         assert parts.loss_curve_ != [], name
 
 
+@pytest.mark.usefixtures("products")
 @every_kind
 def test_a_dense_fit_resumes_on_sparse_rows(name):
     X, y = sparse_problem()
@@ -151,6 +154,7 @@ def test_a_dense_fit_resumes_on_sparse_rows(name):
     assert_equal_to_rounding(ours.fit(sparse.csr_array(X), y), dense.fit(X, y), X)
 
 
+@pytest.mark.usefixtures("products")
 @every_kind
 @pytest.mark.parametrize(("sparse_X", "sparse_X_val"), [(True, True), (True, False), (False, True)])
 def test_validation_set(name, sparse_X, sparse_X_val):
@@ -166,6 +170,7 @@ def test_validation_set(name, sparse_X, sparse_X_val):
     assert_close(ours.validation_loss_curve_, dense.validation_loss_curve_)
 
 
+@pytest.mark.usefixtures("products")
 @every_network
 def test_early_stopping_holds_out_the_same_rows(name):
     X, y = sparse_problem((60, 5))
@@ -186,6 +191,7 @@ def test_the_members_disagree_as_for_a_dense_array():
 # --- entries of every kind --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("products")
 @every_kind
 def test_duplicates_zeros_order_and_buffers_do_not_matter(name):
     X, y = sparse_problem()
@@ -219,6 +225,7 @@ def test_other_dtypes_become_float64(dtype):
     assert_equal_to_rounding(clone(model).fit(sparse.csr_array(X), y), clone(model).fit(X.astype(float), y), X)
 
 
+@pytest.mark.usefixtures("products")
 @every_kind
 def test_one_row_and_no_entries(name):
     X, y = sparse_problem()

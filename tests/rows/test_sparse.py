@@ -8,12 +8,12 @@ import skrelu._rows.batches
 import skrelu._rows.sparse_batches
 import skrelu._rows.sparse_columns
 from problems import EPS, dtypes
-from skrelu._arrays import NumpyArrayModule, SparseArrayModule, canonical
+from skrelu._arrays import NumpyArrayModule, ShiftedRows, SparseArrayModule, canonical
 from skrelu._models.standardize import identity, measure, row_blocks
 from skrelu._rows.batches import Batches
 from skrelu._rows.rows import Rows
 from skrelu._rows.sparse import SparseRows
-from skrelu._rows.sparse_batches import SparseBatches
+from skrelu._rows.sparse_batches import ProductBatches, SparseBatches
 from skrelu._rows.sparse_columns import measure_columns
 
 N = 60
@@ -167,6 +167,45 @@ def test_moments_of_the_columns(weighting, center, dtype, monkeypatch):
     np.testing.assert_allclose(y_square, np.vdot(y, y), rtol=4 * len(X) * EPS)
 
 
+@dtypes
+@every_centering
+@every_weighting
+@pytest.mark.parametrize("ones", [True, False])
+@pytest.mark.parametrize("rows", [7, N])
+def test_products_of_sparse_batches(rows, ones, weighting, center, dtype, monkeypatch):
+    for name in ("_ROWS_COST", "_FEW_NUMBERS"):
+        monkeypatch.setattr(skrelu._rows.sparse_batches, name, 0)
+    X, weights = every_kind_of_column(dtype=dtype)[:, :10], some_weights(weighting)
+    given, am, rng = rows_of(X, weights, True), SparseArrayModule(), np.random.RandomState(0)
+    x, y = given.measure(center=center, two_values=True)
+    dense = given.batches(x, y, ones=ones, rows=rows, c=1.0)
+    ours = given.batches(x, y, ones=ones, rows=rows, c=1.0, products_only=True)
+    assert isinstance(ours, ProductBatches)
+    p, eps = 10 + ones, np.finfo(dtype).eps
+    W, D = rng.normal(size=(p, 4)).astype(dtype), rng.normal(size=(rows, 4)).astype(dtype)
+    for read in (Batches.in_order, lambda batches: batches.shuffled(3, 1)):
+        for a, b in zip(read(ours), read(dense), strict=True):
+            r = b.X.shape[0]
+            assert isinstance(a.X, ShiftedRows)
+            assert a.X.shape == b.X.shape
+            np.testing.assert_array_equal(a.y, b.y)
+            out, size = np.empty((r, 4), dtype), 2 + np.abs(b.X)  # B and b are up to 2 + |x'| large
+            am.matmul(a.X, W, out)
+            assert (np.abs(out - b.X @ W) <= 4 * p * eps * (size @ np.abs(W))).all()
+            out = np.empty((p, 4), dtype)
+            am.matmul_transposed(a.X, D[:r], out)
+            assert (np.abs(out - b.X.T @ D[:r]) <= 4 * r * eps * (size.T @ np.abs(D[:r]))).all()
+            out = np.empty((r, p), dtype)
+            am.multiply(a.X, D[:r, :1], out)
+            assert (np.abs(out - b.X * D[:r, :1]) <= 4 * eps * size * np.abs(D[:r, :1])).all()
+
+
+def test_products_of_few_or_dense_rows_take_dense_batches():
+    given = rows_of(every_kind_of_column(), None, True)
+    x, y = given.measure(center=True, two_values=True)
+    assert isinstance(given.batches(x, y, ones=True, rows=N, c=1.0, products_only=True), SparseBatches)
+
+
 def test_a_far_column_with_some_zeros_has_no_sparse_product(monkeypatch):
     monkeypatch.setattr(skrelu._rows.sparse_batches, "_SPARSE_COST", 0)
     rows = rows_of(every_kind_of_column()[:, [0, 10]], None, True)  # "one zero" in 60 rows
@@ -175,6 +214,9 @@ def test_a_far_column_with_some_zeros_has_no_sparse_product(monkeypatch):
     batches = rows.batches(x, y, ones=True, rows=N, c=1.0)
     assert batches.gram() is None
     assert batches.moments() is None
+    for name in ("_ROWS_COST", "_FEW_NUMBERS"):
+        monkeypatch.setattr(skrelu._rows.sparse_batches, name, 0)
+    assert isinstance(rows.batches(x, y, ones=True, rows=N, c=1.0, products_only=True), SparseBatches)
 
 
 def test_dense_data_has_no_sparse_product():
