@@ -121,16 +121,18 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training inputs. float32 and float64 are used as they are; anything else becomes float64. C-contiguous
-            arrays are not copied. pandas, polars and pyarrow tables are accepted; sparse matrices are not.
+            arrays are not copied. pandas, polars and pyarrow tables are accepted. A sparse matrix or array becomes CSR
+            and is read in dense or sparse batches; only the shortcut for X with fewer rows than columns makes it dense
+            as a whole.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights, not all zero. A weight of k counts as k equal rows in the objective and its penalty:
             exactly for full-batch training; minibatches are composed differently. Divide weights that are not counts by
             their mean.
-        X_val : array-like of shape (n_val, n_features), default=None
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
             Inputs of a validation set. Its loss after each iteration becomes `validation_loss_curve_`. It must be from
             the array library and device of X and is converted to the dtype of X. A Pipeline transforms it like X with
             ``transform_input=["X_val"]``.
@@ -177,7 +179,7 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training inputs, as for `fit`.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
@@ -212,7 +214,7 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Inputs, from the array library and device of those given to `fit`.
 
         Returns
