@@ -17,7 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skrelu._arrays import Array, ArrayModule
+from skrelu._arrays import Array, ArrayModule, canonical
 from skrelu._arrays.select import check_fitted_namespace, dtypes_for, namespace_of, refuse_lazy, select
 from skrelu._engines.recipe import Recipe
 from skrelu._inputs import read_resumed_rows, read_rows, read_validation_set
@@ -30,12 +30,13 @@ from skrelu._training.state import TrainingState, check_resumable, first_state
 _FEW_NUMBERS = 2**12
 
 
-def _beyond_the_range(X: np.ndarray, predicted: np.ndarray) -> str:
+def _beyond_the_range(am: ArrayModule, X: Array, predicted: np.ndarray) -> str:
     row = int(np.argmin(np.isfinite(predicted).all(axis=1)))
+    largest = np.abs(am.to_numpy(X[row : row + 1, ...])).max()
     remedy = "Pass X as float64, or leave" if predicted.dtype == np.float32 else "Leave"
     return (
         f"The prediction for row {row} is beyond the range of {predicted.dtype.name}: the largest magnitude in this "
-        f"row of X is {np.abs(X[row]).max():.3g}. {remedy} out rows that are not measurements."
+        f"row of X is {largest:.3g}. {remedy} out rows that are not measurements."
     )
 
 
@@ -123,16 +124,18 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training inputs. float32 and float64 are used as they are; anything else becomes float64. C-contiguous
-            arrays are not copied. pandas, polars and pyarrow tables are accepted; sparse matrices are not.
+            arrays are not copied. pandas, polars and pyarrow tables are accepted. A sparse matrix or array becomes CSR
+            and is read in dense or sparse batches; only the shortcut for X with fewer rows than columns makes it dense
+            as a whole.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights, not all zero. A weight of k counts as k equal rows in the objective and its penalty:
             exactly for full-batch training; minibatches are composed differently. Divide weights that are not counts by
             their mean.
-        X_val : array-like of shape (n_val, n_features), default=None
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
             Inputs of a validation set. Its loss after each iteration becomes `validation_loss_curve_`. It must be from
             the array library and device of X and is converted to the dtype of X. A Pipeline transforms it like X with
             ``transform_input=["X_val"]``.
@@ -179,7 +182,7 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training inputs, as for `fit`.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
@@ -214,7 +217,7 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Inputs, from the array library and device of those given to `fit`.
 
         Returns
@@ -250,13 +253,14 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         check_fitted_namespace(X, model, self._coefficients, "predict")
         with np.errstate(all="ignore"):  # overflow is found and reported
             if not model._needs_no_validation(X):
-                X = validate_data(model, X, reset=False, dtype=dtypes_for(X, namespace_of(X)[2]))
+                dtypes = dtypes_for(X, namespace_of(X)[2])
+                X = canonical(validate_data(model, X, reset=False, dtype=dtypes, accept_sparse="csr"))
             am = select(X)
             with am.session():
                 results = [function(model, am, X) for function in functions]
                 for out in results:
                     if not am.is_finite(out):
-                        raise ValueError(_beyond_the_range(am.to_numpy(X), am.to_numpy(out)))
+                        raise ValueError(_beyond_the_range(am, X, am.to_numpy(out)))
         return [am.reshape(out, (X.shape[0],)) for out in results] if model._y_ndim == 1 else results
 
     @property
@@ -267,6 +271,7 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.array_api_support = True
+        tags.input_tags.sparse = True
         return tags
 
     def _shallow_copy(self) -> Self:

@@ -8,8 +8,10 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from skrelu._arrays import canonical
 from skrelu._arrays.select import check_fitted_namespace, dtypes_for, follow, namespace_of, refuse_lazy, select, trainer
 from skrelu._rows.rows import Rows
+from skrelu._rows.sparse import SparseRows
 from skrelu._training.early_stopping import naming_the_validation_set
 
 
@@ -22,6 +24,7 @@ def read_rows(
     dtype that X becomes; None takes that of X.
     """
     refuse_lazy(X=X, y=y, sample_weight=sample_weight)
+    X = canonical(X)
     xp, device, float_dtypes = namespace_of(X)
     y, sample_weight = follow(y, sample_weight, xp=xp, device=device)
     X, y = validate_data(
@@ -30,19 +33,22 @@ def read_rows(
         y,
         reset=reset,
         dtype=dtypes_for(X, float_dtypes) if dtype is None else dtype,
+        accept_sparse="csr",
         order="C",
         multi_output=True,
         y_numeric=True,
     )
     if issparse(y):
         raise TypeError("Sparse y is not supported, dense data is required: pass y.toarray().")
+    X = canonical(X)  # that of a frame of sparse columns
     home = select(X)
     am = trainer(home, estimator.array_module)
     if sample_weight is not None:
         sample_weight = _check_sample_weight(sample_weight, X, dtype=float_dtypes[0], ensure_non_negative=True)
         sample_weight = np.asarray(home.to_numpy(sample_weight), dtype=np.float64)
     precision = np.dtype(np.float32 if X.dtype == xp.float32 else np.float64)
-    return Rows(am, home, X, home.to_numpy(y), sample_weight, precision)
+    rows = SparseRows if issparse(X) else Rows
+    return rows(am, home, X, home.to_numpy(y), sample_weight, precision)
 
 
 def read_resumed_rows(estimator: Any, X: Any, y: Any, sample_weight: Any, *, attribute: str, method: str) -> Rows:

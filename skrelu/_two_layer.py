@@ -335,7 +335,7 @@ class TwoLayerReLURegressor(GradientRegressor):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Inputs, from the array library and device of those given to `fit`.
         return_std : bool, default=False
             Whether to return the standard deviation of the members' predictions, too. It shows where the members

@@ -22,6 +22,7 @@ import numpy as np
 
 from skrelu._arrays.base import Array, Scalar
 from skrelu._arrays.numpy import NumpyArrayModule
+from skrelu._arrays.sparse import dense_rows
 
 THREADS = 256  # per block; a power of two
 _MAX_BLOCKS = 1024  # a few per multiprocessor; for larger arrays, each thread handles several elements
@@ -111,6 +112,10 @@ class CupyArrayModule(NumpyArrayModule):
     def take_rows(
         self, X: Array, rows: Any, shift: Array | None, inverse_scale: Array | None, stage: Array, out: Array
     ) -> None:
+        if not isinstance(X, self.xp.ndarray):  # a CSR matrix of the CPU: only the dense rows pass to the GPU
+            dense = np.empty(out.shape, X.dtype)
+            dense_rows(X, rows if isinstance(rows, slice) else self.to_numpy(rows), None, None, dense)
+            X, rows = self.xp.asarray(dense), slice(0, len(dense))
         is_slice = isinstance(rows, slice)
         rows, start = (self._no_rows, rows.start) if is_slice else (rows.astype(np.int64, copy=False), 0)
         steps = [step // X.itemsize for step in X.strides]

@@ -8,6 +8,7 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 from narwhals.stable.v2.dependencies import is_polars_lazyframe
+from scipy.sparse import issparse
 from sklearn import config_context, get_config
 from sklearn.utils._array_api import (
     _is_numpy_namespace,
@@ -17,7 +18,15 @@ from sklearn.utils._array_api import (
     supported_float_dtypes,
 )
 
-from skrelu._arrays import Array, ArrayModule, CupyArrayModule, GenericArrayModule, NumpyArrayModule, is_cupy_array
+from skrelu._arrays import (
+    Array,
+    ArrayModule,
+    CupyArrayModule,
+    GenericArrayModule,
+    NumpyArrayModule,
+    SparseArrayModule,
+    is_cupy_array,
+)
 
 __all__ = [
     "check_fitted_namespace",
@@ -88,6 +97,8 @@ def select(X: Array) -> ArrayModule:
     """The array module of the library and device of `X`."""
     if _is_plain(X):
         return NumpyArrayModule()
+    if issparse(X):
+        return SparseArrayModule()
     xp, _, device = get_namespace_and_device(X)
     if _is_numpy_namespace(xp):
         return NumpyArrayModule()

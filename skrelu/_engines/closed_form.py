@@ -179,7 +179,10 @@ class ClosedForm(Engine):
         am, columns = self._am, self.model.n_inputs
         if is_wide:
             self._R, self._y = next(self._rows())
-            self._hessian = am.to_numpy(self._R @ self._R.T)  # R R^T
+            gram = self.batches.gram(weighted=True)
+            self._hessian = am.to_numpy(self._R @ self._R.T) if gram is None else gram  # R R^T
+        elif (moments := self.batches.moments()) is not None:
+            self._hessian, self._moment, self._y_square = moments
         else:
             hessian, moment, y_square = (
                 am.to_float64(np.zeros(shape)) for shape in ((columns, columns), self.model.shape, ())

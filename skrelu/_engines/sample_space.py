@@ -79,7 +79,11 @@ class SampleSpace(Engine):
         self._has_velocity = self._momentum != 0.0 or self._lambda != 0.0
         n, h, dtype = self._X.shape[0], model.n_hidden, model.theta.dtype
         self._G = am.empty((n, n), dtype)
-        am.matmul(self._X, self._X.T, out=self._G)  # G = X X^T
+        gram = self.batches.gram()
+        if gram is None:
+            am.matmul(self._X, self._X.T, out=self._G)  # G = X X^T
+        else:
+            self._G[...] = am.from_numpy(gram, dtype)
         self._stage, self._row = am.empty((n, h), dtype), am.empty((h,), dtype)
         self._optimizer = GradientDescent(am, model.theta[model.outer], self._momentum)
         self._W2_stage = am.empty(model.W2.shape, dtype)

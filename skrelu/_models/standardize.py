@@ -75,10 +75,7 @@ def measure(blocks: Blocks, *, center: bool, dtype: np.dtype, two_values: bool =
     """
     ranges = [(block.min(axis=0), block.max(axis=0)) for block, _ in blocks()]
     low, high = np.min([low for low, _ in ranges], axis=0), np.max([high for _, high in ranges], axis=0)
-    largest = np.maximum(high, -low)
-    # Dividing by a power of two does not round. The smallest normal number as lower bound keeps its inverse finite.
-    _, exponent = np.frexp(np.where(largest > 0, np.maximum(largest, np.finfo(np.float64).tiny), 1.0))
-    unit = np.ldexp(1.0, exponent - 1)
+    unit = unit_of(low, high)
     mean, squares, total = np.zeros_like(unit), np.zeros_like(unit), 0.0
     first: np.ndarray | None = None
     has_two = np.full_like(unit, two_values, dtype=bool)
@@ -101,12 +98,33 @@ def measure(blocks: Blocks, *, center: bool, dtype: np.dtype, two_values: bool =
         delta = block_mean - mean
         squares = squares + block_squares + np.square(delta) * (block_total * (total - block_total) / total)
         mean = mean + delta * (block_total / total)
-    deviation = np.sqrt(squares / total)
+    return scaling_of(low, high, unit, (mean + first) * unit, np.sqrt(squares / total), has_two, center, dtype)
+
+
+def unit_of(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """A power of two near the largest magnitude of each column: dividing by it does not round."""
+    largest = np.maximum(high, -low)
+    # The smallest normal number as lower bound keeps the inverse finite.
+    _, exponent = np.frexp(np.where(largest > 0, np.maximum(largest, np.finfo(np.float64).tiny), 1.0))
+    return np.ldexp(1.0, exponent - 1)
+
+
+def scaling_of(
+    low: np.ndarray,
+    high: np.ndarray,
+    unit: np.ndarray,
+    shift: np.ndarray,
+    deviation: np.ndarray,
+    has_two: np.ndarray,
+    center: bool,
+    dtype: np.dtype,
+) -> Scaling:
+    """The scaling of columns between `low` and `high`; `deviation` is that of the columns divided by `unit`."""
+    largest = np.maximum(high, -low)
     constant = deviation <= (10 * np.finfo(dtype).eps if center else 0.0) * (largest / unit)
     scale = np.where(constant, np.where(largest > 0, largest, 1.0), deviation * unit)
     scale = np.where(has_two & (high > low), np.minimum(high - low, np.finfo(dtype).max), scale)
     scale = np.maximum(scale, np.finfo(dtype).tiny)  # keeps its inverse finite
-    shift = (mean + first) * unit
     return Scaling(_representable(shift, dtype), _representable(scale, dtype), constant)
 
 

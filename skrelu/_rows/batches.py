@@ -69,12 +69,17 @@ class Batches:
         self._buffer = self._new_buffer(self.rows)
         self._whole: Batch | None = None
         self._kept: list[Array] | None = None
-        if self.rows < self.n_samples and self.n_samples * self._n_columns <= KEPT_NUMBERS and not am.takes_in_one_pass:
+        if (
+            self.rows < self.n_samples
+            and self.n_samples * self._n_columns <= KEPT_NUMBERS
+            and not am.takes_in_one_pass
+            and self._n_features > 0
+        ):
             self._kept = self._new_buffer(self.n_samples)
         # A few rows are standardized at a time: the numbers that one pass writes are in the cache for the next.
         n_read = self.rows if self._kept is None else self.n_samples
         self._stage, self._y_stage = (
-            am.empty((min(n_read, max(1, _STAGE_NUMBERS // a.shape[1])), a.shape[1]), X.dtype) for a in (X, y)
+            am.empty((min(n_read, max(1, _STAGE_NUMBERS // max(1, a.shape[1]))), a.shape[1]), X.dtype) for a in (X, y)
         )
         if self._kept is not None:
             self._read(slice(0, self.n_samples), self._kept)
@@ -85,6 +90,14 @@ class Batches:
     def per_epoch(self) -> int:
         """Number of batches in a pass over the rows."""
         return -(-self.n_samples // self.rows)
+
+    def gram(self, *, weighted: bool = False) -> np.ndarray | None:
+        """X X^T of all rows in float64, or None if dense rows give it sooner; `weighted`: of sqrt(c s / n) X."""
+        return None
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """R^T R, R^T y and |y|^2 for R = sqrt(c s / n) X, and y likewise, in float64; None as for `gram`."""
+        return None
 
     def in_order(self) -> Iterator[Batch]:
         """Successive batches; each is valid until the next one."""

@@ -87,7 +87,7 @@ class Rows:
     def _subset(self, indices: np.ndarray) -> Rows:
         y = self._y[indices] if self.y_ndim == 2 else self._y[indices, 0]
         weights = None if self._sample_weight is None else self._sample_weight[indices]
-        return Rows(self.am, self.home, self._taken(indices), y, weights, self.dtype)
+        return type(self)(self.am, self.home, self._taken(indices), y, weights, self.dtype)
 
     def _taken(self, indices: np.ndarray) -> Array:
         return self.home.xp.take(self.X, self.home.from_numpy(indices, None), axis=0)
@@ -96,15 +96,18 @@ class Rows:
     def fingerprint(self) -> str:
         """A hash of X, y and the weights."""
         weights = () if self._sample_weight is None else (self._sample_weight,)
-        return fingerprint(np.ascontiguousarray(self.home.to_numpy(self.X)), self._y, *weights)
+        return fingerprint(*self._numbers(self.X), self._y, *weights)
 
     @property
     def signature(self) -> str:
         """A hash of up to 256 of the rows, spread evenly, and of their number: to recognize large data quickly."""
         indices = np.linspace(0, self.X.shape[0] - 1, min(self.X.shape[0], 256)).astype(np.intp)
-        X = np.ascontiguousarray(self.home.to_numpy(self._taken(indices)))
         weights = () if self._sample_weight is None else (self._sample_weight[indices],)
-        return fingerprint(X, self._y[indices], np.array(self.X.shape), *weights)
+        return fingerprint(*self._numbers(self._taken(indices)), self._y[indices], np.array(self.X.shape), *weights)
+
+    def _numbers(self, X: Array) -> list[np.ndarray]:
+        """The arrays whose bytes are hashed for X."""
+        return [self.home.to_numpy(X)]
 
     def objective_constant(self, reduction: Literal["mean", "sum"]) -> float:
         """c in L = c / (2 n) sum_i s_i |f(x_i) - y_i|^2, with s_i divided by their mean."""
@@ -112,9 +115,11 @@ class Rows:
 
     def measure(self, *, center: bool, two_values: bool) -> tuple[Scaling, Scaling]:
         """Scaling of X and of y; with `two_values`, columns of X with two values are scaled by their distance."""
+        return self._measure_X(center=center, two_values=two_values), self._measure_y(center=center)
+
+    def _measure_X(self, *, center: bool, two_values: bool) -> Scaling:
         blocks = row_blocks(self.X, self._weights, self.home.to_numpy)
-        x = measure(blocks, center=center, dtype=self.dtype, two_values=two_values)
-        return x, self._measure_y(center=center)
+        return measure(blocks, center=center, dtype=self.dtype, two_values=two_values)
 
     def _measure_y(self, *, center: bool) -> Scaling:
         dtype = np.dtype(np.float32 if self._y.dtype == np.float32 else np.float64)  # y is standardized in float64
@@ -136,8 +141,13 @@ class Rows:
         weights = 1.0 if self._weights is None else self._weights if self._index is None else self._weights[self._index]
         return 0.5 * c * float((square * weights).mean())
 
-    def batches(self, x: Scaling, y: Scaling, *, ones: bool, rows: int, c: float) -> Batches:
-        """The rows in the standardized coordinates of `x` and `y`, up to `rows` at a time."""
+    def batches(
+        self, x: Scaling, y: Scaling, *, ones: bool, rows: int, c: float, products_only: bool = False
+    ) -> Batches:
+        """The rows in the standardized coordinates of `x` and `y`, up to `rows` at a time.
+
+        With `products_only`, their X is only used in `matmul`, `matmul_transposed` and `multiply` of the array module.
+        """
         am, dtype, index = self.am, self.training_X.dtype, self._index
         raw = self._y if index is None else self._y[index]
         targets = standardize(raw, y, self.dtype)
@@ -148,7 +158,14 @@ class Rows:
             weights = am.from_numpy(weights.reshape(-1, 1), dtype)
         index = None if index is None else am.from_numpy(index, None)
         targets = am.from_numpy(targets, dtype)
-        return Batches(am, self.training_X, targets, weights, x, ones=ones, rows=rows, c=c, index=index)
+        kind = self._kind_of_batches(x, ones, rows) if products_only else self._dense_batches
+        return kind(am, self.training_X, targets, weights, x, ones=ones, rows=rows, c=c, index=index)
+
+    _dense_batches: type[Batches] = Batches
+
+    def _kind_of_batches(self, x: Scaling, ones: bool, rows: int) -> type[Batches]:
+        """The class of the batches if they are only used in products."""
+        return self._dense_batches
 
     @cached_property
     def training_X(self) -> Array:

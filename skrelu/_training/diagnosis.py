@@ -44,7 +44,7 @@ class Diagnosis:
         At the end of the run.
     rows : Rows
         The training rows.
-    y_scaling : Scaling
+    x_scaling, y_scaling : Scaling
     loss_curve : list of float
         Of this run and those before.
     n_before : int
@@ -57,6 +57,7 @@ class Diagnosis:
 
     engine: Engine
     rows: Rows
+    x_scaling: Scaling
     y_scaling: Scaling
     loss_curve: list[float]
     n_before: int
@@ -115,7 +116,7 @@ class Diagnosis:
             has_risen, top = True, after
         constant = self._loss_of_a_constant(center=has_risen)
         is_worse = not after <= (1.01 if has_risen else 1.001) * constant + self._rounding
-        is_dead = n_inactive >= 0.9 * n_units > 0 and not self._rows_are_constant
+        is_dead = n_inactive >= 0.9 * n_units > 0 and not self.x_scaling.constant.all()
         is_dead = is_dead and (not after < 0.999 * constant or (has_risen and penalty.is_zero))
         if has_risen and (is_worse or is_dead):
             ended = "" if not after < top else f" and ended at {after:.3g}"
@@ -156,17 +157,6 @@ class Diagnosis:
         """A loss that is rounding: of predictions whose errors are relative to y."""
         zero = self.rows.loss_of_zero(self.y_scaling, self.engine.batches.c)
         return zero * self.engine.model.rounding**2
-
-    @property
-    def _rows_are_constant(self) -> bool:
-        """Whether no feature varies, so that units may be inactive for want of anything to see."""
-        engine, first = self.engine, None
-        for batch in engine.batches.in_order():
-            X = engine.model.am.to_numpy(batch.X)
-            first = X[0].copy() if first is None else first
-            if (first != X).any():
-                return False
-        return True
 
     def _loss_of_a_constant(self, *, center: bool = False) -> float:
         """The loss of predicting the mean of y; without intercept zero, unless `center`."""

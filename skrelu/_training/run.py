@@ -92,7 +92,11 @@ class Run:
         with naming_the_validation_set():
             c = held_out.objective_constant(recipe.reduction)
             x, y = scalings(self._state)
-            batches = held_out.batches(x, y, ones=model.fit_intercept, rows=model.block_rows(), c=c)
+            # Batches are of the rows' array module, and products of the model's.
+            products_only = not engine.is_shortcut and type(held_out.am) is type(model.am)
+            batches = held_out.batches(
+                x, y, ones=model.fit_intercept, rows=model.block_rows(), c=c, products_only=products_only
+            )
         curve = filled(self._state["validation_loss_curve"] or [], len(self.loss_curve))
         best = None
         if recipe.early_stopping:
@@ -113,7 +117,7 @@ class Run:
         x, y = scalings(self._state)
         initial, n_before = model.am.copy(model.theta), len(self.loss_curve)
         is_earlier = earlier_rate(recipe, self._state) is not None
-        diagnosis = Diagnosis(engine, self._rows, y, self.loss_curve, n_before, initial, is_earlier)
+        diagnosis = Diagnosis(engine, self._rows, x, y, self.loss_curve, n_before, initial, is_earlier)
         status = run_iterations(
             engine,
             self.loss_curve,
@@ -271,7 +275,8 @@ def _resumed(kind: type[Engine], model: Model, recipe: Recipe, rows: Rows, state
     x, y = scalings(state)
     c = rows.objective_constant(recipe.reduction)
     n_rows = kind.batch_rows(model, rows.n_samples, recipe)
-    batches = rows.batches(x, y, ones=model.fit_intercept, rows=n_rows, c=c)
+    products_only = not kind.is_shortcut
+    batches = rows.batches(x, y, ones=model.fit_intercept, rows=n_rows, c=c, products_only=products_only)
     fixed = None
     if recipe.alpha != "auto" or recipe.solver == "gd":  # "auto" is no penalty for gradient descent
         fixed = 0.0 if recipe.alpha == "auto" else recipe.alpha / state["total_weight"]

@@ -9,7 +9,7 @@ import sklearn
 
 from array_cases import NAMES, NAN, SHAPES, SUMS, cases, run
 from problems import dtypes
-from skrelu._arrays import ArrayModule, CupyArrayModule, GenericArrayModule, NumpyArrayModule
+from skrelu._arrays import ArrayModule, CupyArrayModule, GenericArrayModule, NumpyArrayModule, SparseArrayModule
 from skrelu._arrays.select import select
 from skrelu._models.network import TwoLayerNetwork
 
@@ -26,7 +26,7 @@ def public_methods(module):
     return {name: f for name, f in inspect.getmembers(module, inspect.isfunction) if not name.startswith("_")}
 
 
-@pytest.mark.parametrize("module", [GenericArrayModule, NumpyArrayModule, CupyArrayModule])
+@pytest.mark.parametrize("module", [GenericArrayModule, NumpyArrayModule, CupyArrayModule, SparseArrayModule])
 def test_names_and_signatures_are_those_of_the_protocol(module):
     described, ours = public_methods(ArrayModule), public_methods(module)
     assert described.keys() == ours.keys()

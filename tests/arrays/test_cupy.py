@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import sklearn
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -96,6 +97,22 @@ def test_a_gpu_trains_numpy_input_as_numpy_does(cupy_double, model, dtype, weigh
     ours = on_gpu(model).fit(X, y, weights)
     assert "matmul" in cupy_double.launches or "__matmul__" in cupy_double.launches
     assert all(type(a) is np.ndarray for a in [*coefficients_of(ours), ours.predict(X)])
+    assert_same_training(ours, clone(model).fit(X, y, weights), X, dtype)
+
+
+@pytest.mark.one_in(3)
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@dtypes
+@models
+def test_a_gpu_trains_sparse_input(cupy_double, monkeypatch, model, dtype, weighted):
+    """Only dense rows pass to the GPU, a batch at a time; the Gram matrices come from the CPU."""
+    monkeypatch.setattr("skrelu._rows.sparse_batches._SPARSE_COST", 0)
+    X, y, weights = make_problem(dtype=dtype)
+    X *= np.random.default_rng(1).uniform(size=X.shape) < 0.5
+    weights = weights * (np.arange(len(X)) > 2) if weighted else None
+    ours = on_gpu(model).fit(csr_array(X), y, weights)
+    assert "take_rows" in cupy_double.launches
+    assert all(type(a) is np.ndarray for a in [*coefficients_of(ours), ours.predict(csr_array(X))])
     assert_same_training(ours, clone(model).fit(X, y, weights), X, dtype)
 
 

@@ -1,7 +1,5 @@
 """Frames of pandas, polars and pyarrow: what `fit` and `predict` take, and what they refuse with the remedy."""
 
-import importlib
-
 import numpy as np
 import pytest
 from scipy import sparse
@@ -212,14 +210,21 @@ def test_words_after_an_encoder():
         assert pipeline.predict(given).shape == (30,)
 
 
-@pytest.mark.parametrize("method", ["fit", "partial_fit", "predict"])
 @every_estimator
-def test_sparse_input_is_refused_with_the_remedy(name, method):
-    model = clone(ESTIMATORS[name]).fit(X, Y)
-    arguments = (Y,) * (method != "predict")
-    refused = [sparse.csr_array(X), sparse.csc_array(X), sparse.coo_array(X)]
-    if importlib.util.find_spec("pandas") is not None:
-        refused.append(importlib.import_module("pandas").DataFrame.sparse.from_spmatrix(sparse.csr_array(X)))
-    for given in refused:
-        with pytest.raises(TypeError, match=r"Sparse data was passed for X.*Use '\.toarray\(\)'"):
-            getattr(model, method)(given, *arguments)
+def test_a_frame_of_sparse_columns_is_a_sparse_matrix(name):
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    matrix = sparse.csr_array(np.where(X > 0, X, 0.0))
+    given = pandas.DataFrame.sparse.from_spmatrix(matrix, columns=NAMES)
+    ours, expected = clone(ESTIMATORS[name]).fit(given, Y), clone(ESTIMATORS[name]).fit(matrix, Y)
+    assert_same_fit(ours, expected, but=NAMED)
+    np.testing.assert_array_equal(ours.predict(given), expected.predict(matrix))
+    assert ours.feature_names_in_.tolist() == NAMES
+
+
+@every_estimator
+def test_a_sparse_matrix_of_an_encoder(name):
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    words = pandas.DataFrame({"c": list("uvw") * 10, "a": X[:, 0]})
+    columns = make_column_transformer((OneHotEncoder(), ["c"]), (StandardScaler(), ["a"]), sparse_threshold=1.0)
+    assert sparse.issparse(columns.fit_transform(words))
+    assert make_pipeline(columns, clone(ESTIMATORS[name])).fit(words, Y).predict(words).shape == (30,)

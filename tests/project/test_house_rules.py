@@ -23,9 +23,9 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 # Each module imports only from lower ones: from folders above its line, and in its folder from names left of its "|".
 # `__init__.py` of a folder, unless it is named, imports nothing.
 ORDER = """
-_arrays: base | generic numpy | cupy | __init__ | select
+_arrays: base | generic numpy | sparse | cupy | __init__ | select
 _models: optimizers spectrum standardize | base | linear network penalty
-_rows: batches fingerprint | rows
+_rows: batches fingerprint sparse_columns | rows sparse_batches | sparse
 _engines: recipe | base | closed_form full_batch minibatches sample_space | choose
 _training: blas_threads checkpoint state | loop | diagnosis early_stopping | run | callbacks
 : _inputs | _estimator | _linear _two_layer
