@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.base import clone
 
-from problems import coefficients_of, problem
+from problems import arrays_of, problem
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 from skrelu._engines.choose import choose
 from skrelu._engines.closed_form import ClosedForm
@@ -30,8 +30,8 @@ def assert_close(a, b, n_iter, dtype):
     # Each iteration rounds once more, and the iteration is stable (rate below 2 / L), so errors at most add up; 200
     # covers the lengths of the sums and the folding of the scales.
     tol = 200 * n_iter * EPS[dtype]
-    largest = max(np.abs(p).max() for p in coefficients_of(b))
-    for u, v in zip(coefficients_of(a), coefficients_of(b), strict=True):
+    largest = max(np.abs(p).max() for p in arrays_of(b))
+    for u, v in zip(arrays_of(a), arrays_of(b), strict=True):
         assert u.dtype == v.dtype
         assert_allclose(u, v, rtol=0, atol=tol * largest)
     # The loss is a sum of squares of residuals that are off by tol times the first ones.

@@ -9,8 +9,8 @@ from problems import (
     ADAM,
     ENGINES,
     EPS,
+    arrays_of,
     assert_same_fit,
-    coefficients_of,
     dtypes,
     every_class,
     every_kind,
@@ -41,9 +41,7 @@ def test_dtype_follows_X(estimator_class, given, kept):
     X = (X.round() > 0 if given is np.bool_ else X.round()).astype(given)
     for target in (y, y.astype(np.float32)):
         model = estimator_class(max_iter=3, random_state=0).fit(X, target)
-        assert [a.dtype for a in coefficients_of(model) if a.ndim] == [kept] * sum(
-            a.ndim > 0 for a in coefficients_of(model)
-        )
+        assert [a.dtype for a in arrays_of(model) if a.ndim] == [kept] * sum(a.ndim > 0 for a in arrays_of(model))
         assert model.predict(X).dtype == kept
         assert all(type(loss) is float for loss in model.loss_curve_)
     assert_same_fit(model, estimator_class(max_iter=3, random_state=0).fit(X.astype(kept), y.astype(np.float32)))
@@ -117,7 +115,7 @@ def test_every_form_of_input_gives_the_same_fit(shape, name, form, m, tmp_path):
     assert_same_fit(model, expected)
     # Prediction reads X as it lies: the sums of d and h terms in a row may be rounded in another order.
     predicted = model.predict(given[0])
-    scale = (1 + np.abs(X)).max() * X.shape[1] * 8 * (1 + sum(np.abs(a).max() for a in coefficients_of(model))) ** 2
+    scale = (1 + np.abs(X)).max() * X.shape[1] * 8 * (1 + sum(np.abs(a).max() for a in arrays_of(model))) ** 2
     np.testing.assert_allclose(predicted, expected.predict(X), rtol=0, atol=(X.shape[1] + 8) * EPS * scale)
     assert_same_fit(model.partial_fit(*given), expected.partial_fit(X, y, weights))
     for a, kept in zip(given, (X, y, weights), strict=True):  # nor was anything written to

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.base import clone
 
-from problems import ENGINES, coefficients_of, dtypes, every_engine, problem, weights_for
+from problems import ENGINES, arrays_of, dtypes, every_engine, problem, weights_for
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
 
@@ -23,10 +23,10 @@ def test_two_outputs(name, options, dtype):
     assert predicted.dtype == dtype
     assert fitted.n_outputs_ == 2
     assert isinstance(fitted.score(X, y), float)
-    assert all(a.dtype == dtype for a in coefficients_of(fitted))
+    assert all(a.dtype == dtype for a in arrays_of(fitted))
     # A product over rows may round differently in another number of rows: by some eps per term, relative to the terms.
     one_by_one = np.concatenate([fitted.predict(X[i : i + 1]) for i in range(24)])
-    scale = np.abs(X).max() * sum(np.abs(a).max() for a in coefficients_of(fitted)) ** 2 + 1
+    scale = np.abs(X).max() * sum(np.abs(a).max() for a in arrays_of(fitted)) ** 2 + 1
     np.testing.assert_allclose(predicted, one_by_one, rtol=0, atol=100 * np.finfo(dtype).eps * scale)
 
 
@@ -47,7 +47,7 @@ def test_shapes_follow_y(m):
     X, y = problem(m=m)
     outputs = m or 1
     network = TwoLayerReLURegressor(9, max_iter=2, random_state=0).fit(X, y)
-    assert [a.shape for a in coefficients_of(network)] == [(3, 9), (9, outputs), (9,), (outputs,)]
+    assert [a.shape for a in arrays_of(network)] == [(3, 9), (9, outputs), (9,), (outputs,)]
     linear = LinearGDRegressor(max_iter=2).fit(X, y)
     assert linear.coef_.shape == ((3,) if m is None else (m, 3))
     assert isinstance(linear.intercept_, float) if m is None else linear.intercept_.shape == (m,)

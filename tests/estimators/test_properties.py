@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import skrelu._models.base
 import skrelu._rows.batches
-from problems import EPS, coefficients_of
+from problems import EPS, arrays_of
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
 FACTOR = float(os.environ.get("SKRELU_CASES", "1"))
@@ -121,7 +121,7 @@ def test_finite_in_finite_out_or_the_documented_error(model, problem):
         assert set(vars(model)) == set(parameters)
         return
     kept = np.float32 if X.dtype == np.float32 else np.float64
-    for a in coefficients_of(model):
+    for a in arrays_of(model):
         assert np.isfinite(a).all()
         assert a.dtype == (np.float64 if a.ndim == 0 else kept)
     assert np.isfinite(model.loss_curve_).all()
@@ -203,7 +203,7 @@ def test_rows_without_weight_are_rows_left_out(model, problem, seed):
     assert refusal(other, X_other, y, weights) == message
     if message is None:
         assert other.loss_curve_ == model.loss_curve_
-        for a, b in zip(coefficients_of(other), coefficients_of(model), strict=True):
+        for a, b in zip(arrays_of(other), arrays_of(model), strict=True):
             assert_array_equal(a, b)
 
 
@@ -238,7 +238,7 @@ def test_predictions_and_batches_do_not_depend_on_blocks_of_rows(model, problem,
     finally:
         for (module, name), value in zip(names, before, strict=True):
             setattr(module, name, value)
-    size = max(np.abs(a).max() for a in coefficients_of(whole)) ** 2 * (1.0 + np.abs(X).max()) * 100
+    size = max(np.abs(a).max() for a in arrays_of(whole)) ** 2 * (1.0 + np.abs(X).max()) * 100
     assert_allclose(blocks, predicted, rtol=0, atol=20 * EPS * max(size, np.abs(predicted).max()))
     # What is standardized, and in which pieces, is the same arithmetic.
     assert in_blocks.loss_curve_ == whole.loss_curve_
@@ -262,5 +262,5 @@ def test_training_in_parts_is_training_at_once(model, problem, parts, through_pi
     assert (messages[-1] is None) == (message is None) or model.learning_rate != "auto"
     if message is None and messages[-1] is None:
         assert in_parts.loss_curve_ == model.loss_curve_
-        for a, b in zip(coefficients_of(in_parts), coefficients_of(model), strict=True):
+        for a, b in zip(arrays_of(in_parts), arrays_of(model), strict=True):
             assert_array_equal(a, b)

@@ -16,13 +16,13 @@ import skrelu._rows.batches
 import skrelu._rows.sparse_batches
 from problems import (
     ENGINES,
+    NETWORKS,
+    arrays_of,
     assert_same_fit,
-    coefficients_of,
     dtypes,
     every_class,
     every_engine,
     every_kind,
-    every_network,
     every_shape,
     noisy,
     unchanged,
@@ -38,8 +38,18 @@ FORMS = {
     "coo_array": sparse.coo_array,
     "coo_matrix": sparse.coo_matrix,
 }
+every_network = pytest.mark.parametrize("name", NETWORKS)
 every_form = pytest.mark.parametrize("form", FORMS)
 every_weighting = pytest.mark.parametrize("weighting", [None, "real", "zeros"])
+
+
+def weights_of(X, weighting):
+    """None, real numbers, or real numbers of which some are zero."""
+    if weighting is None:
+        return None
+    weights = weights_for(X)
+    return weights * (np.arange(len(X)) % 5 > 0) if weighting == "zeros" else weights
+
 
 # Predictions and losses after a few iterations differ by rounding, which training amplifies a little. In standardized
 # coordinates, both are about 1.
@@ -67,7 +77,7 @@ def assert_equal_to_rounding(ours, dense, X, dtype=np.float64):
     assert_close(ours.loss_curve_, dense.loss_curve_, dtype)
     assert_close(ours.predict(sparse.csr_array(X)), dense.predict(X), dtype)
     assert_close(ours.predict(X), dense.predict(X), dtype)
-    for a, b in zip(coefficients_of(ours), coefficients_of(dense), strict=True):
+    for a, b in zip(arrays_of(ours), arrays_of(dense), strict=True):
         assert a.dtype == b.dtype
         assert type(a) is np.ndarray
     assert ours.n_features_in_ == X.shape[1]
@@ -93,7 +103,7 @@ def products(request, monkeypatch):
 @every_engine
 def test_fit_and_predict(name, standardize, fit_intercept, weighting, shape):
     X, y = sparse_problem((30, 5) if shape[0] > shape[1] else shape)
-    weights = None if weighting is None else weights_for(X, weighting)
+    weights = weights_of(X, weighting)
     model = clone(ENGINES[name]).set_params(standardize=standardize, fit_intercept=fit_intercept, learning_rate=1e-3)
     dense, ours = clone(model).fit(X, y, weights), clone(model).fit(sparse.csr_array(X), y, weights)
     assert_equal_to_rounding(ours, dense, X)
