@@ -10,18 +10,20 @@ from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, _fit_context
-from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrelu._arrays import Array, ArrayModule
 from skrelu._arrays.select import check_fitted_namespace, dtypes_for, namespace_of, refuse_lazy, select
+from skrelu._decorators import calling_back, fitting, public
 from skrelu._engines.recipe import Recipe
 from skrelu._inputs import read_resumed_rows, read_rows, read_validation_set
 from skrelu._models.base import Model
+from skrelu._other_names import hint_for_parameter, hint_for_values
 from skrelu._rows.rows import Rows
 from skrelu._training.callbacks import Callbacks
 from skrelu._training.run import Outcome, train
@@ -39,7 +41,7 @@ def _beyond_the_range(X: np.ndarray, predicted: np.ndarray) -> str:
 
 def _warn(outcome: Outcome) -> None:
     """Issue the warnings of an outcome, at the line that called `fit` or `partial_fit`."""
-    caller = 4  # frames: this function, fit, scikit-learn's context around fit, the caller
+    caller = 5  # frames: this function, fit, its decorator, scikit-learn's context around it, the caller
     for message in outcome.warnings:
         warnings.warn(message, ConvergenceWarning, stacklevel=caller)
     for message in outcome.notes:
@@ -100,7 +102,7 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
     def _predict(self, am: ArrayModule, X: Array) -> Array:
         """Predictions of shape (n_samples, n_outputs)."""
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def fit(
         self,
         X: Any,
@@ -165,7 +167,7 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         self._raise_if_interrupted(outcome)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one pass over X (one iteration of gradient descent), at a constant learning rate.
 
@@ -206,6 +208,7 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         self._raise_if_interrupted(outcome)
         return self
 
+    @public
     def predict(self, X: Any) -> Any:
         """Predict targets, a block of rows at a time.
 
@@ -242,6 +245,35 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
                         raise ValueError(_beyond_the_range(am.to_numpy(X), am.to_numpy(out)))
         return [am.reshape(out, (X.shape[0],)) for out in results] if model._y_ndim == 1 else results
 
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; an unknown name is an error, which says what MLPRegressor's names are called here.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters of the estimator.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If the estimator has no such parameter.
+        """
+        for name in params:
+            if hint := hint_for_parameter(name, self._get_param_names()):
+                raise ValueError(f"Invalid parameter {name!r} for estimator {type(self).__name__}.{hint}")
+        return super().set_params(**params)
+
+    def _validate_params(self) -> None:
+        try:
+            super()._validate_params()
+        except InvalidParameterError as error:
+            raise InvalidParameterError(f"{error}{hint_for_values(self.get_params(deep=False))}") from None
+
     @property
     def best_loss_(self) -> float:
         """The smallest of `loss_curve_`."""
@@ -268,7 +300,7 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         yield copy
         self.__dict__ = copy.__dict__
 
-    @with_callbacks
+    @calling_back
     def _train(
         self, recipe: Recipe, X: Any, y: Any, sample_weight: Any, validation_set: tuple[Any, Any, Any], *, resume: bool
     ) -> Outcome:

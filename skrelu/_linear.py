@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrelu._arrays import Array, ArrayModule
+from skrelu._decorators import public
 from skrelu._engines.recipe import Recipe
 from skrelu._estimator import GradientRegressor
 from skrelu._models.linear import LinearModel
@@ -144,6 +145,7 @@ class LinearGDRegressor(GradientRegressor):
     intercept_: Any  # a float or an array
     n_outputs_: int
 
+    @public
     def __init__(
         self,
         *,

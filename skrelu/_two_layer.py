@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skrelu._arrays import Array, ArrayModule
+from skrelu._decorators import public
 from skrelu._engines.recipe import Recipe
 from skrelu._estimator import GradientRegressor
 from skrelu._models.network import TwoLayerNetwork
@@ -50,9 +51,9 @@ class TwoLayerReLURegressor(GradientRegressor):
         For adam: "cosine" lowers the learning rate to 0 along half a cosine, step by step; "constant" keeps it.
     momentum : float, default=0.0
         For gd: heavy-ball momentum, in [0, 1).
-    batch_size : int, default=128
-        For adam: rows of a minibatch, at least 1. The rows are split into batches of equal size, so the size is
-        adjusted: n_samples / batch_size, rounded, is the number of batches.
+    batch_size : int or "auto", default=128
+        For adam: rows of a minibatch, at least 1; "auto" is min(200, n_samples), as in MLPRegressor. The rows are split
+        into batches of equal size, so the size is adjusted: n_samples / batch_size, rounded, is the number of batches.
     max_iter : int or "auto", default="auto"
         Number of passes over the rows, at least 1. "auto" is 500 for gd. For adam it is the number of passes that gives
         clip(150 n_samples / batch_size, 1500, 12000) steps (at least one pass).
@@ -138,7 +139,8 @@ class TwoLayerReLURegressor(GradientRegressor):
     See Also
     --------
     LinearGDRegressor : The model without a hidden layer.
-    sklearn.neural_network.MLPRegressor : Any number of hidden layers.
+    sklearn.neural_network.MLPRegressor : Any number of hidden layers. Its `hidden_layer_sizes` is `hidden_layer_size`
+        here, its `learning_rate_init` is `learning_rate`; the page "Coming from MLPRegressor" has a table.
 
     Notes
     -----
@@ -181,7 +183,7 @@ class TwoLayerReLURegressor(GradientRegressor):
         "solver": [StrOptions({"adam", "gd"})],
         "learning_rate_schedule": [StrOptions({"cosine", "constant"})],
         "momentum": [Interval(Real, 0, 1, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "precompute": ["boolean", StrOptions({"auto"})],
@@ -195,6 +197,7 @@ class TwoLayerReLURegressor(GradientRegressor):
     coefs_: list[Array]
     intercepts_: list[Array]
 
+    @public
     def __init__(
         self,
         hidden_layer_size: int = 200,
@@ -204,7 +207,7 @@ class TwoLayerReLURegressor(GradientRegressor):
         learning_rate: float | Literal["auto"] = "auto",
         learning_rate_schedule: Literal["cosine", "constant"] = "cosine",
         momentum: float = 0.0,
-        batch_size: int = 128,
+        batch_size: int | Literal["auto"] = 128,
         max_iter: int | Literal["auto"] = "auto",
         alpha: float | Literal["auto"] = "auto",
         fit_intercept: bool = True,
@@ -253,7 +256,7 @@ class TwoLayerReLURegressor(GradientRegressor):
             learning_rate="auto" if self.learning_rate == "auto" else float(self.learning_rate),
             learning_rate_schedule=self.learning_rate_schedule,
             momentum=float(self.momentum),
-            batch_size=int(self.batch_size),
+            batch_size="auto" if self.batch_size == "auto" else int(self.batch_size),
             max_iter=None if self.max_iter == "auto" else int(self.max_iter),
             alpha="auto" if self.alpha == "auto" else float(self.alpha),
             standardize=bool(self.standardize),
@@ -323,6 +326,7 @@ class TwoLayerReLURegressor(GradientRegressor):
             "_member_intercepts": rows.rounded(outcome.member_intercepts),
         }
 
+    @public
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predict targets, a block of rows at a time.
 

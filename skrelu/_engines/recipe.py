@@ -28,7 +28,7 @@ class Recipe:
     learning_rate: float | Literal["auto"] = "auto"
     learning_rate_schedule: Literal["cosine", "constant"] = "constant"
     momentum: float = 0.0
-    batch_size: int = 128
+    batch_size: int | Literal["auto"] = 128
     max_iter: int | None = None
     alpha: float | Literal["auto"] = 0.0
     standardize: bool = True
@@ -50,6 +50,10 @@ class Recipe:
         """Whether the learning rate changes along the run."""
         return self.solver == "adam" and self.learning_rate_schedule == "cosine"
 
+    def rows_per_batch(self, n_samples: int) -> int:
+        """`batch_size` as a number; "auto" is that of MLPRegressor."""
+        return min(200, n_samples) if self.batch_size == "auto" else self.batch_size
+
     def n_iter(self, n_samples: int, batches_per_pass: int) -> int:
         """Passes over the rows."""
         if self.max_iter is not None:
@@ -60,7 +64,7 @@ class Recipe:
 
     def _automatic_steps(self, n_samples: int) -> float:
         """Steps of adam if `max_iter` is None."""
-        return min(max(150 * n_samples / self.batch_size, 1500), 12000)
+        return min(max(150 * n_samples / self.rows_per_batch(n_samples), 1500), 12000)
 
     def penalty_delay(self, n_samples: int, batches_per_pass: int) -> int:
         """Steps without the automatic penalty: 40 % of those of the schedule.
