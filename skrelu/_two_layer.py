@@ -47,8 +47,10 @@ class TwoLayerReLURegressor(GradientRegressor):
     learning_rate : float or "auto", default="auto"
         The step size, in (0, inf). "auto" is 0.01 for adam. For gd it is 1/L, where L is the largest eigenvalue of the
         Gauss-Newton matrix of the objective at the initial weights; far above 2/L gradient descent diverges.
-    learning_rate_schedule : {"cosine", "constant"}, default="cosine"
-        For adam: "cosine" lowers the learning rate to 0 along half a cosine, step by step; "constant" keeps it.
+    learning_rate_schedule : {"auto", "cosine", "constant"}, default="auto"
+        For adam: "cosine" lowers the learning rate to 0 along half a cosine, step by step, and training runs to the end
+        of the schedule; "constant" keeps the rate, so that training can stop. "auto" is "constant" with
+        `early_stopping` or `tol`, and "cosine" otherwise.
     momentum : float, default=0.0
         For gd: heavy-ball momentum, in [0, 1).
     batch_size : int or "auto", default=128
@@ -77,16 +79,16 @@ class TwoLayerReLURegressor(GradientRegressor):
         "mean": half the mean squared error; "sum": the sum of squared errors.
     tol : float, default=None
         If set, stop when none of the last `n_iter_no_change` losses improved on the best before by more than `tol`. In
-        [0, inf), in units of the loss. With `early_stopping` it applies to the validation loss (None means 0).
-        Otherwise use it with a constant learning rate only: the cosine schedule would end at nearly the full rate.
+        [0, inf), in units of the loss. With `early_stopping` it applies to the validation loss (None means 0). The
+        cosine schedule, if you ask for it, runs to its end, whatever the losses.
     n_iter_no_change : int, default=10
         The patience of `tol` and `early_stopping`, in iterations; at least 1.
     early_stopping : bool, default=False
         Whether `fit` ends with the weights of the iteration with the smallest validation loss. The validation set is
-        the one given to `fit`, otherwise rows held out from training. With a constant learning rate (gd has one)
-        training stops when none of the last `n_iter_no_change` validation losses improved on the best by more than
-        `tol` and the loss is not above its first value. The cosine schedule runs to its end: the small rates at its end
-        make most models better. A smaller `max_iter` saves time.
+        the one given to `fit`, otherwise rows held out from training. Training stops when none of the last
+        `n_iter_no_change` validation losses improved on the best by more than `tol` and the loss is not above its first
+        value. With ``learning_rate_schedule="cosine"`` it runs to the end of the schedule instead, which takes longer
+        and gives a slightly better model.
     validation_fraction : float, default=0.1
         Share of the rows with positive weight, in (0, 1), that `early_stopping` holds out if `fit` is given no
         validation set. `random_state` chooses them. The other rows are copied.
@@ -181,7 +183,7 @@ class TwoLayerReLURegressor(GradientRegressor):
         "n_members": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "scaling_layer": ["boolean", StrOptions({"auto"})],
         "solver": [StrOptions({"adam", "gd"})],
-        "learning_rate_schedule": [StrOptions({"cosine", "constant"})],
+        "learning_rate_schedule": [StrOptions({"auto", "cosine", "constant"})],
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
@@ -205,7 +207,7 @@ class TwoLayerReLURegressor(GradientRegressor):
         n_members: int | Literal["auto"] = "auto",
         solver: Literal["adam", "gd"] = "adam",
         learning_rate: float | Literal["auto"] = "auto",
-        learning_rate_schedule: Literal["cosine", "constant"] = "cosine",
+        learning_rate_schedule: Literal["auto", "cosine", "constant"] = "auto",
         momentum: float = 0.0,
         batch_size: int | Literal["auto"] = 128,
         max_iter: int | Literal["auto"] = "auto",

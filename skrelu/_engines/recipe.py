@@ -26,7 +26,7 @@ class Recipe:
     name: str = "Estimator"
     solver: Literal["adam", "gd"] = "gd"
     learning_rate: float | Literal["auto"] = "auto"
-    learning_rate_schedule: Literal["cosine", "constant"] = "constant"
+    learning_rate_schedule: Literal["auto", "cosine", "constant"] = "constant"
     momentum: float = 0.0
     batch_size: int | Literal["auto"] = 128
     max_iter: int | None = None
@@ -47,8 +47,14 @@ class Recipe:
 
     @property
     def has_schedule(self) -> bool:
-        """Whether the learning rate changes along the run."""
-        return self.solver == "adam" and self.learning_rate_schedule == "cosine"
+        """Whether the learning rate changes along the run, which then goes on to the end of the schedule.
+
+        "auto" has a schedule unless training may stop: in the middle of a cosine the rate is still high, so to stop
+        there gives a worse model than either schedule.
+        """
+        may_stop = self.early_stopping or self.tol is not None
+        is_cosine = not may_stop if self.learning_rate_schedule == "auto" else self.learning_rate_schedule == "cosine"
+        return self.solver == "adam" and is_cosine
 
     def rows_per_batch(self, n_samples: int) -> int:
         """`batch_size` as a number; "auto" is that of MLPRegressor."""

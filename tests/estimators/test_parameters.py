@@ -57,7 +57,7 @@ WHAT_IS_ALLOWED = {
     "verbose": r"an int in the range \[0, inf\)",
     "hidden_layer_size": r"an int in the range \[1, inf\)",
     "solver": r"\{'(adam|gd)', '(adam|gd)'\}",
-    "learning_rate_schedule": r"\{'(cosine|constant)', '(cosine|constant)'\}",
+    "learning_rate_schedule": r"\{('(auto|cosine|constant)'(, )?){3}\}",
     "momentum": r"\[0\.0, 1\.0\)",
     "batch_size": r"an int in the range \[1, inf\) or a str among \{'auto'\}",
     "n_iter_no_change": r"an int in the range \[1, inf\)",
@@ -168,7 +168,7 @@ def test_errors_name_the_class_of_the_estimator(estimator_class):
 @every_class
 def test_a_type_error_from_within_a_method_is_passed_on(estimator_class):
     X, y = problem()
-    with pytest.raises(TypeError, match="^Sparse data was passed"):
+    with pytest.raises(TypeError, match=r"^Sparse data was passed"):
         estimator_class().fit(csr_array(X), y)
 
 
