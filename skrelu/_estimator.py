@@ -21,7 +21,7 @@ from skrelu._arrays import Array, ArrayModule
 from skrelu._arrays.select import check_fitted_namespace, dtypes_for, namespace_of, refuse_lazy, select
 from skrelu._decorators import calling_back, fitting, public
 from skrelu._engines.recipe import Recipe
-from skrelu._inputs import read_resumed_rows, read_rows, read_validation_set
+from skrelu._inputs import naming_the_text_columns, read_resumed_rows, read_rows, read_validation_set
 from skrelu._models.base import Model
 from skrelu._other_names import hint_for_parameter, hint_for_values
 from skrelu._rows.rows import Rows
@@ -236,7 +236,8 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         refuse_lazy(X=X)
         check_fitted_namespace(X, model, self._coefficients, "predict")
         with np.errstate(all="ignore"):  # overflow is found and reported
-            X = validate_data(model, X, reset=False, dtype=dtypes_for(X, namespace_of(X)[2]))
+            with naming_the_text_columns(X):
+                X = validate_data(model, X, reset=False, dtype=dtypes_for(X, namespace_of(X)[2]))
             am = select(X)
             with am.session():
                 results = [function(model, am, X) for function in functions]
