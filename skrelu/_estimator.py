@@ -80,6 +80,7 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
     _state: TrainingState
     _y_ndim: int
     loss_curve_: list[float]
+    validation_loss_curve_: list[float] | None
     n_iter_: int
 
     @abstractmethod
@@ -279,6 +280,14 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
     def best_loss_(self) -> float:
         """The smallest of `loss_curve_`."""
         return min(self.loss_curve_)
+
+    @property
+    def _kept_iteration(self) -> int | None:
+        """Index of the iteration that early stopping kept, for `LossCurveDisplay`; None without early stopping."""
+        best, curve = self._state["best"], self.validation_loss_curve_
+        if best is None or curve is None:
+            return None
+        return best["start"] + int(np.nanargmin(curve[best["start"] :]))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -44,9 +44,6 @@ for axes, names in ((left, ("overfits", "stops early")), (right, ("cosine",))):
     for name, color in zip(names, ("#dd7a1c", "#1f5fa8"), strict=False):
         model = models[name]
         LossCurveDisplay.from_estimator(model, ax=axes, name=name, line_kwargs={"color": color, "linewidth": 1.6})
-        if model.early_stopping:
-            best = int(np.argmin(model.validation_loss_curve_))
-            axes.plot(best, model.validation_loss_curve_[best], "*", color="#c22f2f", markersize=13, zorder=5)
 left.set(title="Constant rate, no penalty")
 right.set(title="Cosine schedule, automatic penalty")
 plt.show()
