@@ -107,7 +107,7 @@ class TwoLayerReLURegressor(GradientRegressor):
     random_state : int, RandomState instance or None, default=None
         Seeds the initial weights and the shuffling.
     verbose : int, default=0
-        Print the number and the loss of every `verbose`-th iteration.
+        Print the number and the loss of every `verbose`-th iteration; with a validation set, also its loss, as a table.
 
     Attributes
     ----------

@@ -121,6 +121,7 @@ class Run:
             patience=recipe.patience,
             verbose=recipe.verbose,
             watchers=watchers,
+            validation_curve=self.validation.curve if self.validation else None,
         )
         engine.finish()
         if status == "diverged" or not predicts_finite(model, self._rows, x, y):
