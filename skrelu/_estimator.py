@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
@@ -73,8 +73,9 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
 
     _coefficients: ClassVar[str]  # the fitted array whose library `predict` and a resumed fit must match
 
-    array_module: str
-    random_state: Any
+    learning_rate: float | Literal["auto"]
+    array_module: Literal["auto", "cupy"]
+    random_state: int | np.random.RandomState | None
     warm_start: bool
 
     _state: TrainingState
@@ -82,6 +83,11 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
     loss_curve_: list[float]
     validation_loss_curve_: list[float] | None
     n_iter_: int
+    learning_rate_: float
+    alpha_: float
+    n_outputs_: int
+    n_features_in_: int
+    feature_names_in_: np.ndarray
 
     @abstractmethod
     def _recipe(self) -> Recipe:

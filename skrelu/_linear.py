@@ -143,7 +143,6 @@ class LinearGDRegressor(GradientRegressor):
 
     coef_: Array
     intercept_: Any  # a float or an array
-    n_outputs_: int
 
     @public
     def __init__(
