@@ -28,7 +28,9 @@ def public(method: Method) -> Method:
         except TypeError as error:
             if error.__traceback__ is None or error.__traceback__.tb_next is not None:
                 raise  # from within the method: the arguments were taken
-            message = str(error).replace(method.__qualname__, f"{type(self).__name__}.{method.__name__}", 1)
+            message = str(error)
+            if method.__name__ != "__init__":  # whose class is the one called, or that of a `super().__init__`
+                message = message.replace(method.__qualname__, f"{type(self).__name__}.{method.__name__}", 1)
             unknown = re.search(r"unexpected keyword argument '(\w+)'", message)
             if unknown:
                 message = message.removesuffix(".") + "."

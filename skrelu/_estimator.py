@@ -23,7 +23,7 @@ from skrelu._decorators import calling_back, fitting, public
 from skrelu._engines.recipe import Recipe
 from skrelu._inputs import naming_the_text_columns, read_resumed_rows, read_rows, read_validation_set
 from skrelu._models.base import Model
-from skrelu._other_names import hint_for_parameter, hint_for_values
+from skrelu._other_names import hint_for_parameter, hint_for_value
 from skrelu._rows.rows import Rows
 from skrelu._training.callbacks import Callbacks
 from skrelu._training.run import Outcome, train
@@ -271,16 +271,21 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         ValueError
             If the estimator has no such parameter.
         """
-        for name in params:
-            if hint := hint_for_parameter(name, self._get_param_names()):
-                raise ValueError(f"Invalid parameter {name!r} for estimator {type(self).__name__}.{hint}")
-        return super().set_params(**params)
+        try:
+            return super().set_params(**params)
+        except ValueError:
+            for name in params:
+                if hint := hint_for_parameter(name, self._get_param_names()):
+                    raise ValueError(f"Invalid parameter {name!r} for {type(self).__name__}.{hint}") from None
+            raise
 
     def _validate_params(self) -> None:
         try:
             super()._validate_params()
         except InvalidParameterError as error:
-            raise InvalidParameterError(f"{error}{hint_for_values(self.get_params(deep=False))}") from None
+            refused = [name for name in self._get_param_names() if f"The '{name}' parameter" in str(error)]
+            hints = [hint_for_value(name, getattr(self, name)) for name in refused]
+            raise InvalidParameterError(f"{error}{''.join(hints)}") from None
 
     @property
     def best_loss_(self) -> float:

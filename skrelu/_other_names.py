@@ -39,17 +39,17 @@ _VALUES = {
 
 def hint_for_parameter(name: str, parameters: Collection[str]) -> str:
     """What to use instead of the unknown parameter or argument `name`; empty if nothing is known of it."""
+    if name in parameters:
+        return ""
     if name in _ARGUMENTS:
         return f" {_ARGUMENTS[name]}"
     ours, hint = _PARAMETERS.get(name, ("", ""))
-    return f" {hint}" if ours in parameters and name not in parameters else ""
+    return f" {hint}" if ours in parameters else ""
 
 
-def hint_for_values(parameters: dict[str, Any]) -> str:
-    """What to use instead of a value that MLPRegressor takes; empty without such a value."""
-    for name, value in parameters.items():
-        if isinstance(value, str) and (name, value) in _VALUES:
-            return f" {_VALUES[name, value]}"
-        if name == "hidden_layer_size" and isinstance(value, tuple | list):
-            return " There is one hidden layer: pass its size as a number."
-    return ""
+def hint_for_value(name: str, value: Any) -> str:
+    """What to use instead of a value of the parameter `name` that MLPRegressor takes; empty for other values."""
+    if name == "hidden_layer_size" and isinstance(value, tuple | list):
+        return " There is one hidden layer: pass its size as a number."
+    hint = _VALUES.get((name, value)) if isinstance(value, str) else None
+    return f" {hint}" if hint else ""

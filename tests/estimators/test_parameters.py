@@ -112,7 +112,7 @@ def test_a_parameter_of_mlp_regressor_meets_ours(name):
     with pytest.raises(TypeError, match=rf"TwoLayerReLURegressor.*{name}.*{hint}"):
         TwoLayerReLURegressor(**{name: value})
     pipeline = make_pipeline(TwoLayerReLURegressor())  # as in a search
-    with pytest.raises(ValueError, match=rf"Invalid parameter '{name}' for estimator TwoLayerReLURegressor.*{hint}"):
+    with pytest.raises(ValueError, match=rf"Invalid parameter '{name}' for TwoLayerReLURegressor.*{hint}"):
         pipeline.set_params(**{f"twolayerreluregressor__{name}": value})
 
 
@@ -135,6 +135,22 @@ def test_a_value_of_mlp_regressor_meets_ours(name, value, hint):
     model = TwoLayerReLURegressor(**{name: value})
     with pytest.raises(ValueError, match=f"The '{name}' parameter of TwoLayerReLURegressor must be .*{hint}"):
         model.fit(*problem())
+
+
+def test_a_hint_is_about_the_parameter_that_is_refused():
+    model = TwoLayerReLURegressor(solver="sgd", batch_size=0)
+    with pytest.raises(ValueError, match=r"'(batch_size|solver)' parameter") as caught:
+        model.fit(*problem())
+    assert ("Use 'adam'" in str(caught.value)) == ("'solver' parameter" in str(caught.value))
+
+    class WithOne(TwoLayerReLURegressor):
+        def __init__(self, activation="relu"):
+            super().__init__(hidden_layer_size=3)
+            self.activation = activation
+
+    assert WithOne().set_params(activation="tanh").activation == "tanh"
+    with pytest.raises(TypeError, match=r"WithOne.*'loss'"):
+        WithOne(loss="squared_error")
 
 
 @every_class
