@@ -7,21 +7,23 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, _fit_context
-from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrelu._arrays import Array, ArrayModule, canonical
 from skrelu._arrays.select import check_fitted_namespace, dtypes_for, namespace_of, refuse_lazy, select
+from skrelu._decorators import calling_back, fitting, public
 from skrelu._engines.recipe import Recipe
-from skrelu._inputs import read_resumed_rows, read_rows, read_validation_set
+from skrelu._inputs import naming_the_text_columns, read_resumed_rows, read_rows, read_validation_set
 from skrelu._models.base import Model
+from skrelu._other_names import hint_for_parameter, hint_for_value
 from skrelu._rows.rows import Rows
 from skrelu._training.callbacks import Callbacks
 from skrelu._training.run import Outcome, train
@@ -42,7 +44,7 @@ def _beyond_the_range(am: ArrayModule, X: Array, predicted: np.ndarray) -> str:
 
 def _warn(outcome: Outcome) -> None:
     """Issue the warnings of an outcome, at the line that called `fit` or `partial_fit`."""
-    caller = 4  # frames: this function, fit, scikit-learn's context around fit, the caller
+    caller = 5  # frames: this function, fit, its decorator, scikit-learn's context around it, the caller
     for message in outcome.warnings:
         warnings.warn(message, ConvergenceWarning, stacklevel=caller)
     for message in outcome.notes:
@@ -74,15 +76,21 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
 
     _coefficients: ClassVar[str]  # the fitted array whose library `predict` and a resumed fit must match
 
-    array_module: str
-    random_state: Any
+    learning_rate: float | Literal["auto"]
+    array_module: Literal["auto", "cupy"]
+    random_state: int | np.random.RandomState | None
     warm_start: bool
 
     _state: TrainingState
     _y_ndim: int
     loss_curve_: list[float]
-    n_features_in_: int
+    validation_loss_curve_: list[float] | None
     n_iter_: int
+    learning_rate_: float
+    alpha_: float
+    n_outputs_: int
+    n_features_in_: int
+    feature_names_in_: np.ndarray
 
     @abstractmethod
     def _recipe(self) -> Recipe:
@@ -104,7 +112,7 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
     def _predict(self, am: ArrayModule, X: Array) -> Array:
         """Predictions of shape (n_samples, n_outputs)."""
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def fit(
         self,
         X: Any,
@@ -171,7 +179,7 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         self._raise_if_interrupted(outcome)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one pass over X (one iteration of gradient descent), at a constant learning rate.
 
@@ -212,6 +220,7 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         self._raise_if_interrupted(outcome)
         return self
 
+    @public
     def predict(self, X: Any) -> Any:
         """Predict targets, a block of rows at a time.
 
@@ -254,7 +263,8 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         with np.errstate(all="ignore"):  # overflow is found and reported
             if not model._needs_no_validation(X):
                 dtypes = dtypes_for(X, namespace_of(X)[2])
-                X = canonical(validate_data(model, X, reset=False, dtype=dtypes, accept_sparse="csr"))
+                with naming_the_text_columns(X):
+                    X = canonical(validate_data(model, X, reset=False, dtype=dtypes, accept_sparse="csr"))
             am = select(X)
             with am.session():
                 results = [function(model, am, X) for function in functions]
@@ -263,10 +273,52 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
                         raise ValueError(_beyond_the_range(am, X, am.to_numpy(out)))
         return [am.reshape(out, (X.shape[0],)) for out in results] if model._y_ndim == 1 else results
 
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; an unknown name is an error, which says what MLPRegressor's names are called here.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters of the estimator.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If the estimator has no such parameter.
+        """
+        try:
+            return super().set_params(**params)
+        except ValueError:
+            for name in params:
+                if hint := hint_for_parameter(name, self._get_param_names()):
+                    raise ValueError(f"Invalid parameter {name!r} for {type(self).__name__}.{hint}") from None
+            raise
+
+    def _validate_params(self) -> None:
+        try:
+            super()._validate_params()
+        except InvalidParameterError as error:
+            refused = [name for name in self._get_param_names() if f"The '{name}' parameter" in str(error)]
+            hints = [hint_for_value(name, getattr(self, name)) for name in refused]
+            raise InvalidParameterError(f"{error}{''.join(hints)}") from None
+
     @property
     def best_loss_(self) -> float:
         """The smallest of `loss_curve_`."""
         return min(self.loss_curve_)
+
+    @property
+    def _kept_iteration(self) -> int | None:
+        """Index of the iteration that early stopping kept, for `LossCurveDisplay`; None without early stopping."""
+        best, curve = self._state["best"], self.validation_loss_curve_
+        if best is None or curve is None:
+            return None
+        return best["start"] + int(np.nanargmin(curve[best["start"] :]))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -290,7 +342,7 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         yield copy
         self.__dict__ = copy.__dict__
 
-    @with_callbacks
+    @calling_back
     def _train(
         self, recipe: Recipe, X: Any, y: Any, sample_weight: Any, validation_set: tuple[Any, Any, Any], *, resume: bool
     ) -> Outcome:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import narwhals.stable.v2 as nw
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import _check_sample_weight, validate_data
@@ -13,6 +16,36 @@ from skrelu._arrays.select import check_fitted_namespace, dtypes_for, follow, na
 from skrelu._rows.rows import Rows
 from skrelu._rows.sparse import SparseRows
 from skrelu._training.early_stopping import naming_the_validation_set
+
+
+def text_columns(X: Any) -> list[str] | None:
+    """The names of a table's columns of text or categories; empty for an array of text; None without text."""
+    frame = nw.from_native(X, pass_through=True)
+    if isinstance(frame, nw.DataFrame):
+        kinds = (nw.String, nw.Categorical, nw.Enum, nw.Object)
+        return [name for name, dtype in frame.schema.items() if dtype in kinds] or None
+    is_text = isinstance(X, np.ndarray | list | tuple) and np.asarray(X).dtype.kind in "OSU"
+    return [] if is_text else None
+
+
+@contextmanager
+def naming_the_text_columns(X: Any) -> Iterator[None]:
+    """If text in X cannot be converted to numbers in the block, name its columns and the remedy.
+
+    Nothing is refused before it fails: text that holds numbers can be converted.
+    """
+    try:
+        yield
+    except ValueError as error:
+        names = text_columns(X) if "could not convert string to float" in str(error) else None
+        if names is None:  # another error, or y holds text
+            raise
+        where, columns = (f" in {', '.join(map(repr, names))}", repr(names)) if names else ("", "columns")
+        raise ValueError(
+            f"X holds text or categories{where}: {error}. Encode them as numbers: before the model in a pipeline, put "
+            f"make_column_transformer((OneHotEncoder(sparse_output=False, handle_unknown='ignore'), {columns}), "
+            "remainder='passthrough'), or OrdinalEncoder if the categories have an order."
+        ) from error
 
 
 def read_rows(
@@ -27,17 +60,18 @@ def read_rows(
     X = canonical(X)
     xp, device, float_dtypes = namespace_of(X)
     y, sample_weight = follow(y, sample_weight, xp=xp, device=device)
-    X, y = validate_data(
-        estimator,
-        X,
-        y,
-        reset=reset,
-        dtype=dtypes_for(X, float_dtypes) if dtype is None else dtype,
-        accept_sparse="csr",
-        order="C",
-        multi_output=True,
-        y_numeric=True,
-    )
+    with naming_the_text_columns(X):
+        X, y = validate_data(
+            estimator,
+            X,
+            y,
+            reset=reset,
+            dtype=dtypes_for(X, float_dtypes) if dtype is None else dtype,
+            accept_sparse="csr",
+            order="C",
+            multi_output=True,
+            y_numeric=True,
+        )
     if issparse(y):
         raise TypeError("Sparse y is not supported, dense data is required: pass y.toarray().")
     X = canonical(X)  # that of a frame of sparse columns

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrelu._arrays import Array, ArrayModule
+from skrelu._decorators import public
 from skrelu._engines.recipe import Recipe
 from skrelu._estimator import GradientRegressor
 from skrelu._models.linear import LinearModel
@@ -66,7 +67,7 @@ class LinearGDRegressor(GradientRegressor):
     random_state : int, RandomState instance or None, default=None
         Seeds the initial weights.
     verbose : int, default=0
-        Print the number and the loss of every `verbose`-th iteration.
+        Print the number and the loss of every `verbose`-th iteration; with a validation set, also its loss, as a table.
 
     Attributes
     ----------
@@ -142,8 +143,8 @@ class LinearGDRegressor(GradientRegressor):
 
     coef_: Array
     intercept_: Any  # a float or an array
-    n_outputs_: int
 
+    @public
     def __init__(
         self,
         *,

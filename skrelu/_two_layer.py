@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skrelu._arrays import Array, ArrayModule
+from skrelu._decorators import public
 from skrelu._engines.recipe import Recipe
 from skrelu._estimator import GradientRegressor
 from skrelu._models.network import TwoLayerNetwork
@@ -46,13 +47,15 @@ class TwoLayerReLURegressor(GradientRegressor):
     learning_rate : float or "auto", default="auto"
         The step size, in (0, inf). "auto" is 0.01 for adam. For gd it is 1/L, where L is the largest eigenvalue of the
         Gauss-Newton matrix of the objective at the initial weights; far above 2/L gradient descent diverges.
-    learning_rate_schedule : {"cosine", "constant"}, default="cosine"
-        For adam: "cosine" lowers the learning rate to 0 along half a cosine, step by step; "constant" keeps it.
+    learning_rate_schedule : {"auto", "cosine", "constant"}, default="auto"
+        For adam: "cosine" lowers the learning rate to 0 along half a cosine, step by step, and training runs to the end
+        of the schedule; "constant" keeps the rate, so that training can stop. "auto" is "constant" with
+        `early_stopping` or `tol`, and "cosine" otherwise.
     momentum : float, default=0.0
         For gd: heavy-ball momentum, in [0, 1).
-    batch_size : int, default=128
-        For adam: rows of a minibatch, at least 1. The rows are split into batches of equal size, so the size is
-        adjusted: n_samples / batch_size, rounded, is the number of batches.
+    batch_size : int or "auto", default=128
+        For adam: rows of a minibatch, at least 1; "auto" is min(200, n_samples), as in MLPRegressor. The rows are split
+        into batches of equal size, so the size is adjusted: n_samples / batch_size, rounded, is the number of batches.
     max_iter : int or "auto", default="auto"
         Number of passes over the rows, at least 1. "auto" is 500 for gd. For adam it is the number of passes that gives
         clip(150 n_samples / batch_size, 1500, 12000) steps (at least one pass).
@@ -80,16 +83,16 @@ class TwoLayerReLURegressor(GradientRegressor):
         "mean": half the mean squared error; "sum": the sum of squared errors.
     tol : float, default=None
         If set, stop when none of the last `n_iter_no_change` losses improved on the best before by more than `tol`. In
-        [0, inf), in units of the loss. With `early_stopping` it applies to the validation loss (None means 0).
-        Otherwise use it with a constant learning rate only: the cosine schedule would end at nearly the full rate.
+        [0, inf), in units of the loss. With `early_stopping` it applies to the validation loss (None means 0). The
+        cosine schedule, if you ask for it, runs to its end, whatever the losses.
     n_iter_no_change : int, default=10
         The patience of `tol` and `early_stopping`, in iterations; at least 1.
     early_stopping : bool, default=False
         Whether `fit` ends with the weights of the iteration with the smallest validation loss. The validation set is
-        the one given to `fit`, otherwise rows held out from training. With a constant learning rate (gd has one)
-        training stops when none of the last `n_iter_no_change` validation losses improved on the best by more than
-        `tol` and the loss is not above its first value. The cosine schedule runs to its end: the small rates at its end
-        make most models better. A smaller `max_iter` saves time.
+        the one given to `fit`, otherwise rows held out from training. Training stops when none of the last
+        `n_iter_no_change` validation losses improved on the best by more than `tol` and the loss is not above its first
+        value. With ``learning_rate_schedule="cosine"`` it runs to the end of the schedule instead, which takes longer
+        and gives a slightly better model.
     validation_fraction : float, default=0.1
         Share of the rows with positive weight, in (0, 1), that `early_stopping` holds out if `fit` is given no
         validation set. `random_state` chooses them. The other rows are copied.
@@ -108,7 +111,7 @@ class TwoLayerReLURegressor(GradientRegressor):
     random_state : int, RandomState instance or None, default=None
         Seeds the initial weights and the shuffling.
     verbose : int, default=0
-        Print the number and the loss of every `verbose`-th iteration.
+        Print the number and the loss of every `verbose`-th iteration; with a validation set, also its loss, as a table.
 
     Attributes
     ----------
@@ -142,7 +145,8 @@ class TwoLayerReLURegressor(GradientRegressor):
     See Also
     --------
     LinearGDRegressor : The model without a hidden layer.
-    sklearn.neural_network.MLPRegressor : Any number of hidden layers.
+    sklearn.neural_network.MLPRegressor : Any number of hidden layers. Its `hidden_layer_sizes` is `hidden_layer_size`
+        here, its `learning_rate_init` is `learning_rate`; the page "Coming from MLPRegressor" has a table.
 
     Notes
     -----
@@ -186,9 +190,9 @@ class TwoLayerReLURegressor(GradientRegressor):
         "n_members": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "scaling_layer": ["boolean", StrOptions({"auto"})],
         "solver": [StrOptions({"adam", "gd"})],
-        "learning_rate_schedule": [StrOptions({"cosine", "constant"})],
+        "learning_rate_schedule": [StrOptions({"auto", "cosine", "constant"})],
         "momentum": [Interval(Real, 0, 1, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "precompute": ["boolean", StrOptions({"auto"})],
@@ -202,6 +206,7 @@ class TwoLayerReLURegressor(GradientRegressor):
     coefs_: list[Array]
     intercepts_: list[Array]
 
+    @public
     def __init__(
         self,
         hidden_layer_size: int = 200,
@@ -209,9 +214,9 @@ class TwoLayerReLURegressor(GradientRegressor):
         n_members: int | Literal["auto"] = "auto",
         solver: Literal["adam", "gd"] = "adam",
         learning_rate: float | Literal["auto"] = "auto",
-        learning_rate_schedule: Literal["cosine", "constant"] = "cosine",
+        learning_rate_schedule: Literal["auto", "cosine", "constant"] = "auto",
         momentum: float = 0.0,
-        batch_size: int = 128,
+        batch_size: int | Literal["auto"] = 128,
         max_iter: int | Literal["auto"] = "auto",
         alpha: float | Literal["auto"] = "auto",
         fit_intercept: bool = True,
@@ -260,7 +265,7 @@ class TwoLayerReLURegressor(GradientRegressor):
             learning_rate="auto" if self.learning_rate == "auto" else float(self.learning_rate),
             learning_rate_schedule=self.learning_rate_schedule,
             momentum=float(self.momentum),
-            batch_size=int(self.batch_size),
+            batch_size="auto" if self.batch_size == "auto" else int(self.batch_size),
             max_iter=None if self.max_iter == "auto" else int(self.max_iter),
             alpha="auto" if self.alpha == "auto" else float(self.alpha),
             standardize=bool(self.standardize),
@@ -330,6 +335,7 @@ class TwoLayerReLURegressor(GradientRegressor):
             "_member_intercepts": rows.rounded(outcome.member_intercepts),
         }
 
+    @public
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predict targets, a block of rows at a time.
 

@@ -27,7 +27,7 @@ constant = one_network | {"learning_rate_schedule": "constant", "learning_rate":
 models = {
     "overfits": TwoLayerReLURegressor(**constant, max_iter=300, alpha=0),
     "stops early": TwoLayerReLURegressor(**constant, max_iter=300, alpha=0, early_stopping=True),
-    "defaults": TwoLayerReLURegressor(max_iter=300, random_state=0, early_stopping=True),
+    "cosine": TwoLayerReLURegressor(learning_rate_schedule="cosine", max_iter=300, random_state=0, early_stopping=True),
 }
 for name, model in models.items():
     model.fit(X_train, y_train, X_val=X_val, y_val=y_val)
@@ -35,22 +35,18 @@ for name, model in models.items():
 
 # %%
 # :class:`~skrelu.LossCurveDisplay` plots the training loss (solid) and the validation loss (dashed). A star marks the
-# iteration whose weights `fit` keeps. At a constant rate, training ends 10 iterations after the best one. With the
-# default parameters, the cosine schedule runs to its end, where the rates are small. The training loss rises when the
-# automatic penalty sets in, after 40 % of the steps. The validation loss hardly rises at any time: it is the loss of
-# the average of 8 members, whose errors partly cancel. The training loss is the mean of the members' own losses.
+# iteration whose weights `fit` keeps. Training ends 10 iterations after the best one. The cosine schedule runs to its
+# end, where the rates are small. The training loss rises when the automatic penalty starts, after 40 % of the steps.
+# The validation loss hardly rises: it is the loss of the average of 8 members, whose errors partly cancel.
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), sharey=True)
-for axes, names in ((left, ("overfits", "stops early")), (right, ("defaults",))):
+for axes, names in ((left, ("overfits", "stops early")), (right, ("cosine",))):
     for name, color in zip(names, ("#dd7a1c", "#1f5fa8"), strict=False):
         model = models[name]
         LossCurveDisplay.from_estimator(model, ax=axes, name=name, line_kwargs={"color": color, "linewidth": 1.6})
-        if model.early_stopping:
-            best = int(np.argmin(model.validation_loss_curve_))
-            axes.plot(best, model.validation_loss_curve_[best], "*", color="#c22f2f", markersize=13, zorder=5)
 left.set(title="One network, constant rate, no penalty")
 right.set(title="Default: 8 members, cosine schedule, penalty")
 plt.show()

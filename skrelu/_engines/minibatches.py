@@ -27,7 +27,8 @@ class Minibatches(Engine):
     @classmethod
     def batch_rows(cls, model: Model, n_samples: int, recipe: Recipe) -> int:
         # Batches of equal size, as near to batch_size as possible: a step on a few left-over rows is noise.
-        n_batches = max(1, (2 * n_samples + recipe.batch_size) // (2 * recipe.batch_size))
+        batch_size = recipe.rows_per_batch(n_samples)
+        n_batches = max(1, (2 * n_samples + batch_size) // (2 * batch_size))
         return math.ceil(n_samples / n_batches)
 
     def _prepare(self) -> None:

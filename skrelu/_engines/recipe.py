@@ -26,9 +26,9 @@ class Recipe:
     name: str = "Estimator"
     solver: Literal["adam", "gd"] = "gd"
     learning_rate: float | Literal["auto"] = "auto"
-    learning_rate_schedule: Literal["cosine", "constant"] = "constant"
+    learning_rate_schedule: Literal["auto", "cosine", "constant"] = "constant"
     momentum: float = 0.0
-    batch_size: int = 128
+    batch_size: int | Literal["auto"] = 128
     max_iter: int | None = None
     alpha: float | Literal["auto"] = 0.0
     standardize: bool = True
@@ -47,8 +47,18 @@ class Recipe:
 
     @property
     def has_schedule(self) -> bool:
-        """Whether the learning rate changes along the run."""
-        return self.solver == "adam" and self.learning_rate_schedule == "cosine"
+        """Whether the learning rate changes along the run, which then goes on to the end of the schedule.
+
+        "auto" has a schedule unless training may stop: in the middle of a cosine the rate is still high, so to stop
+        there gives a worse model than either schedule.
+        """
+        may_stop = self.early_stopping or self.tol is not None
+        is_cosine = not may_stop if self.learning_rate_schedule == "auto" else self.learning_rate_schedule == "cosine"
+        return self.solver == "adam" and is_cosine
+
+    def rows_per_batch(self, n_samples: int) -> int:
+        """`batch_size` as a number; "auto" is that of MLPRegressor."""
+        return min(200, n_samples) if self.batch_size == "auto" else self.batch_size
 
     def n_iter(self, n_samples: int, batches_per_pass: int) -> int:
         """Passes over the rows."""
@@ -60,7 +70,7 @@ class Recipe:
 
     def _automatic_steps(self, n_samples: int) -> float:
         """Steps of adam if `max_iter` is None."""
-        return min(max(150 * n_samples / self.batch_size, 1500), 12000)
+        return min(max(150 * n_samples / self.rows_per_batch(n_samples), 1500), 12000)
 
     def penalty_delay(self, n_samples: int, batches_per_pass: int) -> int:
         """Steps without the automatic penalty: 40 % of those of the schedule.

@@ -8,8 +8,10 @@ import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
-from skrelu._tools.loss_curve import new_axes
+from skrelu._tools.loss_curve import new_axes, with_full_names
 
+# matplotlib needs room for margins and ticks below the largest float, 1.8e308.
+_LARGEST_SCORE, _LARGEST_RATE = 1e301, 1e200
 _LEVEL: dict[str, Any] = {"linestyle": "--", "linewidth": 1.2}
 
 
@@ -18,8 +20,8 @@ class LearningRateDisplay:
 
     Create it with `from_search`. A line shows the mean score over the splits, with a band of one standard deviation. A
     cross at the foot of the plot marks a candidate without a finite score in some split, e.g. because training
-    diverged. A candidate with ``learning_rate="auto"`` has no place on the axis; a dashed horizontal line shows its
-    mean score.
+    diverged, or with a mean score beyond 1e301. A candidate with ``learning_rate="auto"`` has no place on the axis; a
+    dashed horizontal line shows its mean score. Rates outside the range from 1e-200 to 1e200 are drawn at its ends.
 
     Scores far below the best one leave the plot at its lower edge, because they would make all other scores look alike.
     A score is far below if its distance from the best one exceeds 100 times the median distance and 100 times the
@@ -104,7 +106,9 @@ class LearningRateDisplay:
         crosses = []
         for name in dict.fromkeys(names.tolist()):
             mine = names == name
-            color = self._draw_line(np.flatnonzero(mine & is_rate & scores.valid), scores, name, line_kwargs or {})
+            color = self._draw_line(
+                np.flatnonzero(mine & is_rate & scores.valid), scores, name, with_full_names(line_kwargs)
+            )
             for k in np.flatnonzero(mine & ~is_rate & scores.valid):
                 self.levels_.append(self.ax_.axhline(scores.mean[k], **_LEVEL, color=color))
             crosses.append((color, self._rates(np.flatnonzero(mine & is_rate & ~scores.valid))))
@@ -119,7 +123,8 @@ class LearningRateDisplay:
         return self
 
     def _rates(self, rows: np.ndarray) -> np.ndarray:
-        return np.array([self.learning_rates[k] for k in rows], dtype=float)
+        rates = np.array([self.learning_rates[k] for k in rows], dtype=float)
+        return np.where(rates > 0.0, np.clip(rates, 1.0 / _LARGEST_RATE, _LARGEST_RATE), rates)
 
     def _draw_line(self, rows: np.ndarray, scores: _Scores, name: str, style: dict[str, Any]) -> Any:
         """Draw mean and standard deviation of the candidates of one name, possibly none; return the color."""
@@ -235,16 +240,17 @@ class _Scores:
 
     def __init__(self, scores: Any):
         scores = np.asarray(scores, dtype=float)
-        self.valid = np.isfinite(scores).all(axis=1)
         with np.errstate(over="ignore", invalid="ignore"):
-            self.mean, deviation = scores.mean(axis=1), scores.std(axis=1)
+            unit = np.maximum(np.abs(scores).max(axis=1, keepdims=True), 1.0)  # squares of 1e200 overflow
+            self.mean, deviation = scores.mean(axis=1), unit[:, 0] * (scores / unit).std(axis=1)
             self.low, self.high = self.mean - deviation, self.mean + deviation
+            self.valid = np.maximum(np.abs(self.low), np.abs(self.high)) < _LARGEST_SCORE  # which NaN is not
         # Close enough to the best score to be seen on the same axis. A fit that nearly diverged may score -1e200.
         self.comparable = self.valid.copy()
         if self.valid.any():
             distance = self.mean[self.valid].max() - self.mean
-            unit = max(np.median(distance[self.valid]), np.median(deviation[self.valid]))
-            self.comparable[self.valid] = (unit == 0.0) | (distance[self.valid] <= 100.0 * unit)
+            step = max(np.median(distance[self.valid]), np.median(deviation[self.valid]))
+            self.comparable[self.valid] = (step == 0.0) | (distance[self.valid] <= 100.0 * step)
 
 
 def _metric(search: Any, metric: str | None) -> str:

@@ -21,6 +21,8 @@ class LossCurveDisplay:
         Training loss of each iteration.
     validation_loss_curve : array-like of shape (n_iter,), default=None
         Validation loss of each iteration, if any.
+    kept_iteration : int, default=None
+        The iteration that early stopping kept, which a star marks on the validation loss.
     name : str, default=None
         Name of the estimator in the legend. Without a name and without a validation loss, the plot has no legend.
 
@@ -33,7 +35,8 @@ class LossCurveDisplay:
     line_ : matplotlib Line2D
         The training loss.
     validation_line_ : matplotlib Line2D or None
-        The validation loss, dashed and in the color of the training loss.
+        The validation loss, dashed and in the color of the training loss, with a star at the iteration that early
+        stopping kept.
 
     See Also
     --------
@@ -52,9 +55,17 @@ class LossCurveDisplay:
     >>> display.figure_.savefig("loss.png")  # doctest: +SKIP
     """
 
-    def __init__(self, *, loss_curve: Any, validation_loss_curve: Any = None, name: str | None = None):
+    def __init__(
+        self,
+        *,
+        loss_curve: Any,
+        validation_loss_curve: Any = None,
+        kept_iteration: int | None = None,
+        name: str | None = None,
+    ):
         self.loss_curve = loss_curve
         self.validation_loss_curve = validation_loss_curve
+        self.kept_iteration = kept_iteration
         self.name = name
 
     def plot(
@@ -100,11 +111,13 @@ class LossCurveDisplay:
         has_validation = self.validation_loss_curve is not None
         prefix = f"{name}, " if name else ""
         label = f"{prefix}training" if has_validation else name
-        self.line_ = self._draw(self.loss_curve, {"label": label, **(line_kwargs or {})})
+        style = with_full_names(line_kwargs)
+        self.line_ = self._draw(self.loss_curve, {"label": label, **style})
         self.validation_line_ = None
         if has_validation:
-            style = {**(line_kwargs or {}), "color": self.line_.get_color(), "linestyle": "--"}
-            style["label"] = f"{prefix}validation"
+            style |= {"color": self.line_.get_color(), "linestyle": "--", "label": f"{prefix}validation"}
+            if self.kept_iteration is not None:
+                style |= {"marker": "*", "markersize": 12, "markevery": [self.kept_iteration]}
             self.validation_line_ = self._draw(self.validation_loss_curve, style)
         lines = [line for line in (self.line_, self.validation_line_) if line is not None]
         if scale == "linear" or any(np.any(line.get_ydata() > 0) for line in lines):
@@ -166,9 +179,18 @@ class LossCurveDisplay:
         display = cls(
             loss_curve=model.loss_curve_,
             validation_loss_curve=getattr(model, "validation_loss_curve_", None),
+            kept_iteration=getattr(model, "_kept_iteration", None),
             name=type(model).__name__ if name is None else name,
         )
         return display.plot(ax, scale=scale, line_kwargs=line_kwargs)
+
+
+def with_full_names(line_kwargs: dict[str, Any] | None) -> dict[str, Any]:
+    """Keyword arguments of a line by their full names, such as "color" for "c": a style may set only one of the two."""
+    from matplotlib.cbook import normalize_kwargs
+    from matplotlib.lines import Line2D
+
+    return dict(normalize_kwargs(line_kwargs or {}, Line2D))
 
 
 def new_axes() -> Any:

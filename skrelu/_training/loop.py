@@ -56,12 +56,14 @@ def run_iterations(
     patience: int,
     verbose: int,
     watchers: Sequence[Watcher] = (),
+    validation_curve: list[float] | None = None,
 ) -> Status:
     """Advance `engine` by up to `n_iter` iterations, appending each loss to `loss_curve`.
 
     With `tol`, training has converged when none of the last `patience` losses improved on the best before by more than
     `tol`. A loss above the first of the curve is never called converged. With `verbose` = k, every k-th iteration is
-    printed as the tutorials do: its number and its loss. Training stops when one of the `watchers` says so. A
+    printed as the tutorials do: its number and its loss. If the watchers fill a `validation_curve`, a table with a
+    heading is printed instead. Training stops when one of the `watchers` says so. A
     KeyboardInterrupt ends it with the last completed iteration; if there is none, the KeyboardInterrupt is raised.
     """
     before = len(loss_curve)
@@ -70,12 +72,36 @@ def run_iterations(
     try:
         if plateau is None and verbose <= 0 and not watchers:
             return _run_blindly(checkpoint, loss_curve, n_iter)
-        return _run_looking(checkpoint, loss_curve, n_iter, plateau, verbose, watchers)
+        show = _Printer(loss_curve, validation_curve, verbose)
+        return _run_looking(checkpoint, loss_curve, n_iter, plateau, show, watchers)
     except KeyboardInterrupt:
         checkpoint.recover()
         if len(loss_curve) == before:
             raise
         return "interrupted"
+
+
+class _Printer:
+    """Prints every `verbose`-th iteration: as the tutorials do, or as a table if there are validation losses.
+
+    The validation loss is known after the watchers looked, and never for an iteration that diverged.
+    """
+
+    def __init__(self, curve: list[float], validation_curve: list[float] | None, verbose: int) -> None:
+        self._curve, self._validation_curve, self._verbose = curve, validation_curve, verbose
+        if verbose > 0 and validation_curve is not None:
+            print(f"{'iteration':>9}  {'loss':>12}  {'validation loss':>15}")
+
+    def _is_due(self) -> bool:
+        return self._verbose > 0 and (len(self._curve) - 1) % self._verbose == 0
+
+    def loss(self) -> None:
+        if self._validation_curve is None and self._is_due():
+            print(len(self._curve) - 1, self._curve[-1])
+
+    def validation_loss(self) -> None:
+        if self._validation_curve is not None and self._is_due():
+            print(f"{len(self._curve) - 1:9d}  {self._curve[-1]:12.6g}  {self._validation_curve[-1]:15.6g}")
 
 
 def _run_blindly(checkpoint: Checkpoint, loss_curve: list[float], n_iter: int) -> Status:
@@ -95,7 +121,7 @@ def _run_looking(
     loss_curve: list[float],
     n_iter: int,
     plateau: Plateau | None,
-    verbose: int,
+    show: _Printer,
     watchers: Sequence[Watcher],
 ) -> Status:
     """Look at each loss; an engine that can go back is asked for many, and undoes those after the end."""
@@ -108,12 +134,12 @@ def _run_looking(
         losses = checkpoint.advance(min(stride, remaining))
         remaining -= len(losses)
         for done, loss in enumerate(losses, start=1):
-            if verbose and len(loss_curve) % verbose == 0:
-                print(len(loss_curve), loss)
             loss_curve.append(loss)
+            show.loss()
             if not math.isfinite(loss):
                 return "diverged"
             stopped = [watcher.end() for watcher in watchers]  # all of them look
+            show.validation_loss()
             if plateau is not None and plateau.reached() and has_not_risen(loss_curve, engine):
                 if done < len(losses):
                     engine.go_back(len(losses) - done)

@@ -122,10 +122,11 @@ class Run:
             engine,
             self.loss_curve,
             n_iter=self.n_iter,
-            tol=None if self.best else recipe.tol,
+            tol=None if self.best or recipe.has_schedule else recipe.tol,
             patience=recipe.patience,
             verbose=recipe.verbose,
             watchers=watchers,
+            validation_curve=self.validation.curve if self.validation else None,
         )
         engine.finish()
         if status == "diverged" or not predicts_finite(model, self._rows, x, y):
@@ -248,7 +249,7 @@ def train(
             "The validation loss was not finite after any iteration, so none is the best. Check X_val and y_val "
             "for values far outside the range of X and y."
         )
-    if status == "max_iter" and recipe.tol is not None and not warnings and (run.best is None or run.best.stops):
+    if status == "max_iter" and recipe.tol is not None and not recipe.has_schedule and not warnings:
         name, curve = ("validation loss", run.best.curve) if run.best else ("loss", run.loss_curve)
         warnings = [diagnosis.tolerance_not_reached(run.n_iter, name, curve[-1])]
     # 4. The outcome.

@@ -1,5 +1,8 @@
 """Frames of pandas, polars and pyarrow: what `fit` and `predict` take, and what they refuse with the remedy."""
 
+import itertools
+from warnings import catch_warnings
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -228,3 +231,56 @@ def test_a_sparse_matrix_of_an_encoder(name):
     columns = make_column_transformer((OneHotEncoder(), ["c"]), (StandardScaler(), ["a"]), sparse_threshold=1.0)
     assert sparse.issparse(columns.fit_transform(words))
     assert make_pipeline(columns, clone(ESTIMATORS[name])).fit(words, Y).predict(words).shape == (30,)
+
+
+def text_table(library, kind):
+    city, size = ["Bonn", "Oslo", "Bonn", "Rome"] * 3, list(np.arange(12.0))
+    if library == "pandas":
+        pd = pytest.importorskip("pandas")
+        return pd.DataFrame({"city": pd.Series(city, dtype={"text": object}.get(kind, "category")), "size": size})
+    if library == "polars":
+        pl = pytest.importorskip("polars")
+        dtype = {"text": pl.String, "categories": pl.Categorical, "enum": pl.Enum(["Bonn", "Oslo", "Rome"])}[kind]
+        return pl.DataFrame({"city": pl.Series(city, dtype=dtype), "size": size})
+    pa = pytest.importorskip("pyarrow")
+    array = pa.array(city)
+    return pa.table({"city": array if kind == "text" else array.dictionary_encode(), "size": size})
+
+
+@pytest.mark.parametrize(
+    ("library", "kind"), [*itertools.product(LIBRARIES, ["text", "categories"]), ("polars", "enum")]
+)
+def test_text_is_refused_with_a_remedy_that_works(library, kind):
+    table, y = text_table(library, kind), np.arange(12.0)
+    model = LinearGDRegressor(max_iter=3)
+    for call in (model.fit, model.partial_fit):
+        with pytest.raises(
+            ValueError, match=r"X holds text or categories in 'city': .*'Bonn'.*OneHotEncoder"
+        ) as caught:
+            call(table, y)
+    if library != "pyarrow":  # ColumnTransformer does not take it
+        message = str(caught.value)
+        remedy = eval(message[message.index("make_column_transformer") : message.index(", or Ordinal")])
+        assert np.isfinite(make_pipeline(remedy, model).fit(table, y).predict(table)).all()
+    fitted = LinearGDRegressor(max_iter=3).fit(np.ones((3, 2)), np.arange(3.0))
+    with pytest.raises(ValueError, match="X holds text or categories in 'city'"), catch_warnings(action="ignore"):
+        fitted.predict(table)  # the warning is of feature names
+
+
+def test_text_in_a_validation_set_is_refused_too():
+    table, y = text_table("pandas", "text"), np.arange(12.0)
+    with pytest.raises(ValueError, match=r"The validation set .* X holds text or categories in 'city'"):
+        LinearGDRegressor().fit(table.assign(city=y), y, X_val=table, y_val=y)
+
+
+def test_text_in_an_array_or_in_y_is_refused_too():
+    numbers = np.arange(8.0).reshape(4, 2)
+    model = LinearGDRegressor(max_iter=3)
+    for X in ([["Bonn", 1.0]] * 4, np.array([["Bonn", 1.0]] * 4, dtype=object)):
+        with pytest.raises(ValueError, match=r"X holds text or categories: .*'Bonn'"):
+            model.fit(X, np.arange(4.0))
+    with pytest.raises(ValueError, match=r"^could not convert string to float: .*Bonn"):
+        model.fit(numbers, ["Bonn"] * 4)
+    assert_same_fit(
+        model.fit(numbers.astype(str).astype(object), np.arange(4.0)), clone(model).fit(numbers, np.arange(4.0))
+    )

@@ -1,11 +1,15 @@
 """Parameters: the values that are refused, by name, and that none is changed."""
 
 import inspect
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array
 from sklearn.base import clone
+from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import make_pipeline
 
 from problems import CLASSES, EPS, assert_same_fit, every_class, problem
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
@@ -29,7 +33,7 @@ BAD_FOR_THE_NETWORK = {
     "solver": ["sgd", "lbfgs", None, ""],
     "learning_rate_schedule": ["adaptive", None],
     "momentum": [-0.1, 1, 1.0, 2, np.nan, "nesterov"],
-    "batch_size": [0, -1, 1.5, "auto", None],
+    "batch_size": [0, -1, 1.5, "all", None],
     "n_iter_no_change": [0, -1, 1.5, None],
     "early_stopping": ["auto", None, 2],
     "validation_fraction": [0, 0.0, 1, 1.0, -0.1, 2, np.nan, None, "auto"],
@@ -49,9 +53,9 @@ WHAT_IS_ALLOWED = {
     "verbose": r"an int in the range \[0, inf\)",
     "hidden_layer_size": r"an int in the range \[1, inf\)",
     "solver": r"\{'(adam|gd)', '(adam|gd)'\}",
-    "learning_rate_schedule": r"\{'(cosine|constant)', '(cosine|constant)'\}",
+    "learning_rate_schedule": r"\{('(auto|cosine|constant)'(, )?){3}\}",
     "momentum": r"\[0\.0, 1\.0\)",
-    "batch_size": r"an int in the range \[1, inf\)",
+    "batch_size": r"an int in the range \[1, inf\) or a str among \{'auto'\}",
     "n_iter_no_change": r"an int in the range \[1, inf\)",
     "early_stopping": "'bool'",
     "validation_fraction": r"\(0\.0, 1\.0\)",
@@ -87,6 +91,108 @@ def test_an_unknown_parameter_is_refused(estimator_class):
         estimator_class(learning_rates=0.1)
     with pytest.raises(ValueError, match="Invalid parameter 'learning_rates'"):
         estimator_class().set_params(learning_rates=0.1)
+
+
+# What MLPRegressor's users write, and the words of the error that say what to write.
+OF_MLP_REGRESSOR = {
+    "hidden_layer_sizes": ((100,), "Use hidden_layer_size, one number"),
+    "learning_rate_init": (0.001, "Use learning_rate"),
+    "activation": ("relu", "the hidden units are rectified linear units"),
+    "nesterovs_momentum": (True, "heavy-ball"),
+}
+
+
+@pytest.mark.parametrize("name", OF_MLP_REGRESSOR)
+def test_a_parameter_of_mlp_regressor_meets_ours(name):
+    value, hint = OF_MLP_REGRESSOR[name]
+    with pytest.raises(TypeError, match=rf"TwoLayerReLURegressor.*{name}.*{hint}"):
+        TwoLayerReLURegressor(**{name: value})
+    pipeline = make_pipeline(TwoLayerReLURegressor())  # as in a search
+    with pytest.raises(ValueError, match=rf"Invalid parameter '{name}' for TwoLayerReLURegressor.*{hint}"):
+        pipeline.set_params(**{f"twolayerreluregressor__{name}": value})
+
+
+def test_the_page_about_mlp_regressor_has_its_parameters():
+    page = (Path(__file__).parents[2] / "docs" / "mlp.md").read_text(encoding="utf-8")
+    for name in MLPRegressor().get_params():
+        assert f"`{name}" in page, name
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [
+        ("solver", "sgd", "Use 'adam', which trains on minibatches"),
+        ("solver", "lbfgs", "Use 'adam'"),
+        ("learning_rate", "adaptive", "the schedule is learning_rate_schedule"),
+        ("hidden_layer_size", (100,), "pass its size as a number"),
+    ],
+)
+def test_a_value_of_mlp_regressor_meets_ours(name, value, hint):
+    model = TwoLayerReLURegressor(**{name: value})
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of TwoLayerReLURegressor must be .*{hint}"):
+        model.fit(*problem())
+
+
+def test_a_hint_is_about_the_parameter_that_is_refused():
+    model = TwoLayerReLURegressor(solver="sgd", batch_size=0)
+    with pytest.raises(ValueError, match=r"'(batch_size|solver)' parameter") as caught:
+        model.fit(*problem())
+    assert ("Use 'adam'" in str(caught.value)) == ("'solver' parameter" in str(caught.value))
+
+    class WithOne(TwoLayerReLURegressor):
+        def __init__(self, activation="relu"):
+            super().__init__(hidden_layer_size=3)
+            self.activation = activation
+
+    assert WithOne().set_params(activation="tanh").activation == "tanh"
+    with pytest.raises(TypeError, match=r"WithOne.*'loss'"):
+        WithOne(loss="squared_error")
+
+
+@every_class
+def test_a_validation_set_by_another_name_meets_ours(estimator_class):
+    X, y = problem()
+    for name in ("eval_set", "validation_data"):
+        with pytest.raises(TypeError, match=rf"{estimator_class.__name__}.fit\(\).*'{name}'.*X_val and y_val"):
+            estimator_class().fit(X, y, **{name: [(X, y)]})
+    hint = "" if estimator_class is LinearGDRegressor else ".*hidden_layer_size"  # the linear model has no such thing
+    with pytest.raises(TypeError, match=f"hidden_layer_sizes'.{hint}"):
+        estimator_class(hidden_layer_sizes=3)
+
+
+@every_class
+def test_errors_name_the_class_of_the_estimator(estimator_class):
+    X, y = problem()
+    model = estimator_class(max_iter=2).fit(X, y)
+    calls = [
+        (model.fit, (X,)),
+        (model.partial_fit, (X,)),
+        (model.fit, ()),
+        (model.predict, ()),
+        (model.predict, (X,) * 5),
+    ]
+    for method, arguments in calls:
+        with pytest.raises(TypeError, match=rf"^{estimator_class.__name__}\.{method.__name__}\(\) ") as caught:
+            method(*arguments)
+        assert "GradientRegressor" not in str(caught.value)
+
+
+@every_class
+def test_a_type_error_from_within_a_method_is_passed_on(estimator_class):
+    X, y = problem()
+    with pytest.raises(TypeError, match=r"^Sparse data was passed"):
+        estimator_class().fit(csr_array(X), y)
+
+
+@pytest.mark.parametrize("n_samples", [30, 150, 250, 900])
+def test_an_automatic_batch_size_is_that_of_mlp_regressor(n_samples):
+    X, y = problem(n_samples)
+    model = TwoLayerReLURegressor(5, batch_size="auto", random_state=0)
+    fixed = clone(model).set_params(batch_size=min(200, n_samples))
+    assert_same_fit(clone(model).partial_fit(X, y), clone(fixed).partial_fit(X, y))
+    assert_same_fit(model.set_params(max_iter=3).fit(X, y), fixed.set_params(max_iter=3).fit(X, y))
+    steps = clone(model).set_params(max_iter="auto", hidden_layer_size=1, n_members=1).fit(X, y).n_iter_
+    assert steps == clone(fixed).set_params(max_iter="auto", hidden_layer_size=1, n_members=1).fit(X, y).n_iter_
 
 
 class Renamed(LinearGDRegressor):

@@ -57,7 +57,7 @@ networks = st.builds(
     st.integers(1, 8),
     **shared,
     solver=st.sampled_from(["adam", "gd"]),
-    learning_rate_schedule=st.sampled_from(["cosine", "constant"]),
+    learning_rate_schedule=st.sampled_from(["auto", "cosine", "constant"]),
     momentum=st.sampled_from([0.0, 0.5, 0.9]),
     batch_size=st.integers(1, 12),
     alpha=st.sampled_from(["auto", 0.0, 1.0]),

@@ -28,7 +28,7 @@ _models: optimizers spectrum standardize | base | linear network penalty
 _rows: batches fingerprint sparse_columns | rows sparse_batches | sparse
 _engines: recipe | base | closed_form full_batch minibatches sample_space | choose
 _training: blas_threads checkpoint state | loop | diagnosis early_stopping | run | callbacks
-: _inputs | _estimator | _linear _two_layer
+: _inputs _other_names | _decorators | _estimator | _linear _two_layer
 _tools: loss_curve onnx | learning_rate
 : __init__
 _tools: demo
@@ -51,7 +51,7 @@ def layers_of(order):
 LAYER_OF = {name: number for number, layer in enumerate(layers_of(ORDER)) for name in layer}
 
 
-MAY_IMPORT_SKLEARN = {"_arrays.select", "_estimator", "_inputs", "_linear", "_two_layer"}
+MAY_IMPORT_SKLEARN = {"_arrays.select", "_decorators", "_estimator", "_inputs", "_linear", "_two_layer"}
 MAY_IMPORT_SKLEARN |= {name for name in FILES if name.startswith("_tools.")}
 
 

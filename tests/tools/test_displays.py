@@ -310,3 +310,54 @@ def test_without_matplotlib_an_error_says_what_is_missing(monkeypatch):
     ):
         with pytest.raises(ImportError, match="requires matplotlib"):
             draw()
+
+
+@pytest.mark.parametrize(
+    "short", [{"c": "red", "ls": ":", "lw": 3}, {"color": "red", "linestyle": ":", "linewidth": 3}]
+)
+def test_short_names_of_matplotlib_are_taken(short):
+    model = TwoLayerReLURegressor(4, max_iter=3).fit(X, Y, X_val=X, y_val=Y)
+    display = LossCurveDisplay.from_estimator(model, line_kwargs=short)
+    search = GridSearchCV(LinearGDRegressor(), {"learning_rate": [0.1, 0.2]}).fit(X, Y)
+    line = LearningRateDisplay.from_search(search, line_kwargs={**short, "marker": "x"}).lines_[0]
+    for drawn in (display.line_, line):
+        assert (drawn.get_color(), drawn.get_linestyle(), drawn.get_linewidth()) == ("red", ":", 3)
+    assert (display.validation_line_.get_color(), display.validation_line_.get_linestyle()) == ("red", "--")
+
+
+def test_the_iteration_that_early_stopping_kept_is_marked():
+    model = TwoLayerReLURegressor(20, early_stopping=True, warm_start=True, random_state=0).fit(X, Y)
+    kept = int(np.argmin(model.validation_loss_curve_))
+    assert kept < model.n_iter_ - 1
+    display = LossCurveDisplay.from_estimator(model)
+    assert display.validation_line_.get_markevery() == [kept]
+    assert display.line_.get_markevery() is None
+    # On another validation set the best is sought anew.
+    before = model.n_iter_
+    model.fit(X, Y, X_val=X, y_val=Y + 9.0)
+    again = before + int(np.argmin(model.validation_loss_curve_[before:]))
+    assert LossCurveDisplay.from_estimator(model).validation_line_.get_markevery() == [again]
+    unmarked = model.set_params(early_stopping=False).fit(X, Y, X_val=X, y_val=Y)
+    assert LossCurveDisplay.from_estimator(unmarked).validation_line_.get_markevery() is None
+
+
+@pytest.mark.parametrize("scale", [1.5e308, 1e304, 1e300, 1e200])
+@pytest.mark.parametrize("n_others", [0, 2])
+def test_scores_near_the_largest_number(scale, n_others):
+    scores = [[-scale, -scale, -scale / 2]] * 3 + [[0.1, 0.2, 0.3], [0.2, 0.3, 0.4]][:n_others]
+    rates = [0.1, 1.0, 10.0, 0.01, 0.001][: len(scores)]
+    display = LearningRateDisplay(learning_rates=rates, scores=scores).plot()
+    display.figure_.canvas.draw()
+    assert len(display.diverged_) == (scale > 1e301)
+    assert np.isfinite(display.ax_.get_ylim()).all()
+
+
+@pytest.mark.parametrize("rates", [[0.1, 1.0, 1e300], [0.1, 1.0, 1.7e308], [1e-300, 1.0, 1e300], [5e-324, 0.1, 1.0]])
+@pytest.mark.parametrize("last", [0.3, np.nan])
+def test_extreme_rates_leave_the_others_in_sight(rates, last):
+    display = LearningRateDisplay(learning_rates=rates, scores=[[0.1], [0.2], [last]]).plot()
+    display.figure_.canvas.draw()
+    low, high = display.ax_.get_xlim()
+    drawn = np.concatenate([line.get_xdata() for line in [*display.lines_, *display.diverged_]])
+    assert len(drawn) == 3
+    assert low < drawn.min() < drawn.max() < high

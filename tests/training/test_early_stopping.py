@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from problems import ADAM, DESCENT, EPS, assert_same_fit, every_noisy, noisy, noisy_problem, problem
+from skrelu import TwoLayerReLURegressor
 from skrelu._rows.rows import Rows
 
 
@@ -48,6 +49,24 @@ def test_early_stopping_is_a_loop_over_the_curve(name, tol, patience):
     for a, b in zip(model.coefs_ + model.intercepts_, at_best.coefs_ + at_best.intercepts_, strict=True):
         assert_array_equal(a, b)
     assert_allclose(loss_of(model, X_val, y_val, np.std(y)), min(model.validation_loss_curve_), rtol=1e4 * EPS)
+
+
+@pytest.mark.parametrize("patience", [3, 12])
+def test_with_default_parameters_training_stops(patience):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, size=(2000, 4))
+    y = X[:, 0] + X[:, 1] ** 2 + 0.5 * rng.normal(size=2000)
+    model = TwoLayerReLURegressor(40, early_stopping=True, n_iter_no_change=patience, random_state=0).fit(X, y)
+    assert model.n_iter_ == stops_after(model.validation_loss_curve_, model.loss_curve_, 0.0, patience)[0] < 90
+    # The default schedule without early stopping makes 107 passes.
+
+
+def test_of_a_single_row_none_is_left_to_train_on():
+    X, y = problem(1)
+    model = TwoLayerReLURegressor(4, max_iter=2, early_stopping=True)
+    with pytest.raises(ValueError, match=r"leaves no rows to train on: n_samples=1 .*Pass more rows"):
+        model.fit(X, y)
+    model.fit(X, y, X_val=X, y_val=y)
 
 
 def test_under_the_cosine_schedule_the_whole_schedule_runs_and_the_best_epoch_is_kept():

@@ -8,11 +8,12 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from problems import EPS, curvature_of_the_linear_model, every_shape, problem
+from problems import EPS, assert_same_fit, curvature_of_the_linear_model, every_shape, problem
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 
 STOPPED = {
-    "adam": TwoLayerReLURegressor(8, batch_size=7, max_iter=150, random_state=0),
+    # Without `tol` the schedule would be another.
+    "adam": TwoLayerReLURegressor(8, batch_size=7, max_iter=150, random_state=0, learning_rate_schedule="constant"),
     "adam constant": TwoLayerReLURegressor(
         8, batch_size=7, max_iter=150, random_state=0, learning_rate_schedule="constant", learning_rate=0.05
     ),
@@ -65,6 +66,21 @@ def test_tol_is_reached_by_some_and_missed_by_others(name):
     reached = [stopping_iteration(losses, tol, 3) for tol in (1.0, 1e-2)]
     assert None not in reached
     assert reached[0] < reached[1]
+
+
+def test_with_tol_the_automatic_schedule_is_constant_and_training_stops():
+    X, y = problem(200)
+    model = TwoLayerReLURegressor(8, tol=1e-3, n_iter_no_change=5, random_state=0).fit(X, y)
+    assert_same_fit(model, clone(model).set_params(learning_rate_schedule="constant").fit(X, y))
+    assert model.n_iter_ == stopping_iteration(model.loss_curve_, 1e-3, 5) < 750  # passes without tol
+
+
+@pytest.mark.parametrize("tol", [0.0, 1e-3, 1e9])
+def test_tol_does_not_cut_a_cosine_schedule_short(tol):
+    X, y = problem()
+    cosine = TwoLayerReLURegressor(8, max_iter=30, learning_rate_schedule="cosine", random_state=0)
+    assert_same_fit(clone(cosine).set_params(tol=tol).fit(X, y), cosine.fit(X, y))
+    assert_same_fit(clone(cosine).set_params(learning_rate_schedule="auto").fit(X, y), cosine)
 
 
 @pytest.mark.parametrize("tol", [0.0, 1e-3, 1e9])
