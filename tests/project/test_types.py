@@ -57,6 +57,7 @@ def assert_as_expected(found):
     assert dict(found) == EXPECTED
 
 
+@pytest.mark.exhaustive
 def test_mypy_sees_signatures_and_types(tmp_path):
     if importlib.util.find_spec("mypy") is None:
         pytest.skip("needs mypy")
