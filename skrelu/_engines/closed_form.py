@@ -23,6 +23,8 @@ For data with more columns than rows and without penalty ("wide"), let R = sqrt(
 eigenvectors of the n x n matrix R R^T = U diag(l) U^T. Each step multiplies each mode of the scaled residual
 R theta - sqrt(c s / n) y by 1 - eta l, and theta_t = theta_0 - R^T U phi_t(l) U^T (residual at the start).
 
+For wide data with a penalty, the same problem is written in n coordinates of the row space of X (`_reduce`).
+
 Everything is in float64, for X of any precision. If NumPy or CuPy trains, products over rows and products with R run in
 that library; otherwise they run in NumPy. The decomposed matrices are small and in NumPy.
 """
@@ -38,6 +40,7 @@ import numpy as np
 
 from skrelu._arrays import Array, ArrayModule
 from skrelu._engines.base import Engine, EngineState, Moving, Work
+from skrelu._engines.powers import FINE, phi, power, powers
 from skrelu._engines.recipe import Recipe
 from skrelu._models.base import Model
 from skrelu._models.linear import LinearModel
@@ -48,9 +51,7 @@ _GRAM_NUMBERS = 2**23  # a Gram matrix may have as many entries as X, or up to t
 _WHOLE_NUMBERS = 2**26  # limit of the entries of wide X, which is held as one standardized batch: 512 MB in float64
 
 _CHUNK = 2**16  # entries of the arrays of modes by iterations
-_FINE = 64  # (1 - eta l)^t is the power for a multiple of this times the power for the remainder
-_BLOCK = _FINE**2  # iterations whose losses are computed at once, if one matrix product gives them
-_HUGE = np.finfo(np.float64).max
+_BLOCK = FINE**2  # iterations whose losses are computed at once, if one matrix product gives them
 _SETTLES = 1e-8  # modes that contract by more than this per iteration are expanded around their limit
 
 
@@ -83,7 +84,7 @@ class ClosedForm(Engine):
     @staticmethod
     def _is_wide(model: Model, n_samples: int, recipe: Recipe) -> bool:
         """Whether to decompose the Gram matrix of side n instead of the Hessian of side p."""
-        return model.n_inputs > n_samples and not recipe.alpha
+        return model.n_inputs > n_samples
 
     def work(self, n_iter: int) -> Work:
         return Work(math.inf, math.inf)  # the product that gives a Gram matrix gains from threads
@@ -92,7 +93,8 @@ class ClosedForm(Engine):
         self._am, model = self.model.am, self.model
         self._origin = np.array(self._am.to_numpy(model.theta), dtype=np.float64).reshape(model.shape)
         self._t = 0  # iterations since the origin
-        self._R: Array = None  # sqrt(c s / n) X, for wide data
+        self._R: Array = None  # sqrt(c s / n) X, for wide data without penalty
+        self._Q: np.ndarray | None = None  # for wide data with a penalty, the orthonormal basis of theta's row space
         self._gather(self._is_wide(model, self.batches.n_samples, self.recipe))
         self._prepared = False
         self._known: tuple[int, np.ndarray] = (0, np.zeros(0))  # first iteration of the stored losses, losses
@@ -146,6 +148,8 @@ class ClosedForm(Engine):
     def finish(self) -> None:
         """Put the current iterate into the model."""
         theta = self._origin - self._expand(self._path())  # theta_t = theta_0 - V phi_t(l) V^T g
+        if self._Q is not None:
+            theta += self._shrinkage * self._outside
         self.model.theta[...] = self.model.am.from_numpy(theta.reshape(-1), self.model.theta.dtype)
 
     def evaluator(self, batches: Batches) -> Callable[[], float]:
@@ -166,10 +170,15 @@ class ClosedForm(Engine):
         residual = R @ self._origin - kept[:, p:]  # R theta_0 - y
         if self._R is not None:  # for wide training rows R_0, R_0^T U takes the place of V
             R = self._am.to_numpy(self._am.to_float64(R) @ self._R.T)  # R R_0^T
+        R_outside = None if self._Q is None else R @ self._outside
+        if self._Q is not None:
+            R = R @ self._Q
         R_modes = R @ self._vectors  # R V, or R R_0^T U
 
         def evaluate() -> float:
             e = residual - R_modes @ self._path()  # e = (R theta_0 - y) - (R V) phi_t(l) V^T g
+            if R_outside is not None:
+                e += self._shrinkage * R_outside
             return 0.5 * float(np.vdot(e, e))  # |e|^2 / 2
 
         return evaluate
@@ -177,7 +186,9 @@ class ClosedForm(Engine):
     def _gather(self, is_wide: bool) -> None:
         """Compute the Hessian R^T R, or for wide data the Gram matrix R R^T, in one pass over the rows."""
         am, columns = self._am, self.model.n_inputs
-        if is_wide:
+        if is_wide and not self.penalty.is_zero:
+            self._reduce()
+        elif is_wide:
             self._R, self._y = next(self._rows())
             gram = self.batches.gram(weighted=True)
             self._hessian = am.to_numpy(self._R @ self._R.T) if gram is None else gram  # R R^T
@@ -192,8 +203,45 @@ class ClosedForm(Engine):
                 moment += R.T @ y  # R^T y
                 y_square += (y * y).sum()  # |y|^2
             self._hessian, self._moment, self._y_square = (am.to_numpy(a) for a in (hessian, moment, y_square))
-        self._penalized = np.full(len(self._hessian), 0.0 if is_wide else float(self.penalty.strength))
-        self._penalized[self.model.weights.stop // self.model.n_outputs :] = 0.0  # the intercept is not penalized
+        self._penalized = np.full(len(self._hessian), float(self.penalty.strength))
+        if self.model.fit_intercept and self._R is None:
+            self._penalized[-1] = 0.0  # the intercept is not penalized
+
+    def _reduce(self) -> None:
+        """Write wide data with a penalty in coordinates of the row space of X: theta = Q z, and a part outside it.
+
+        With the QR decomposition X^T = Q T, predictions are X w = T^T z, and |w|^2 = |z|^2: the same problem with n
+        instead of d features. The intercept keeps its coordinate. The part of theta outside the row space predicts
+        nothing; the penalty multiplies it by 1 - eta lambda in each step.
+        """
+        R, y = (self._am.to_numpy(a) for a in next(self._rows()))
+        d, b = self.model.n_features, int(self.model.fit_intercept)
+        Q, T = np.linalg.qr(R[:, :d].T)
+        self._Q = np.zeros((d + b, Q.shape[1] + b))
+        self._Q[:d, : Q.shape[1]] = Q
+        self._Q[d:, Q.shape[1] :] = 1.0
+        self._reduced = np.concatenate([T.T, R[:, d:]], axis=1), y
+        self._hash_of_rows = fingerprint(R, y)
+        reduced, _ = self._reduced
+        self._hessian, self._moment = reduced.T @ reduced, reduced.T @ y
+        self._y_square = np.square(y).sum()
+
+    @property
+    def _start(self) -> np.ndarray:
+        """The origin in the coordinates of the Hessian."""
+        return self._origin if self._Q is None else self._Q.T @ self._origin
+
+    @property
+    def _outside(self) -> np.ndarray:
+        """The part of the origin outside the row space."""
+        assert self._Q is not None
+        return self._origin - self._Q @ self._start
+
+    @property
+    def _shrinkage(self) -> float:
+        """(1 - eta lambda)^t - 1 = -lambda phi_t(lambda): the relative change of the part outside the row space."""
+        strength = np.array([float(self.penalty.strength)])
+        return -float((strength * phi(strength, self.rate, self._t))[0])
 
     @cached_property
     def _eigen(self) -> tuple[np.ndarray, np.ndarray]:
@@ -226,18 +274,20 @@ class ClosedForm(Engine):
         if self._R is not None:  # U^T (R theta_0 - y)
             return self._vectors.T @ self._am.to_numpy(self._R @ self._am.to_float64(self._origin) - self._y)
         # g = G_0 theta_0 + lambda theta_0 - R^T y
-        gradient = self._hessian @ self._origin + self._penalized[:, None] * self._origin - self._moment
+        gradient = self._hessian @ self._start + self._penalized[:, None] * self._start - self._moment
         return self._vectors.T @ gradient  # V^T g
 
     def _path(self) -> np.ndarray:
         """phi_t(l) V^T g: the distance of the current iterate from the origin in each mode."""
-        path = _phi(self._values, self.rate, self._t)[:, None] * self._modes
+        path = phi(self._values, self.rate, self._t)[:, None] * self._modes
         path[self._modes == 0.0] = 0.0  # a zero mode stays zero even if phi_t overflows
         return path
 
     def _expand(self, modes: np.ndarray) -> np.ndarray:
         """V times modes, or for wide data R^T U times modes."""
         theta = self._vectors @ modes  # V modes, or U modes
+        if self._Q is not None:
+            return self._Q @ theta
         return theta if self._R is None else self._am.to_numpy(self._R.T @ self._am.to_float64(theta))
 
     def _expand_losses(self) -> None:
@@ -251,7 +301,7 @@ class ClosedForm(Engine):
         else:
             self._settles = factors <= 1.0 - _SETTLES
             scaled = modes / np.where(self._settles, values, 1.0)[:, None]  # V^T g, divided by l if a mode contracts
-            anchor = self._origin - self._vectors @ (self._settles[:, None] * scaled)  # theta_*
+            anchor = self._start - self._vectors @ (self._settles[:, None] * scaled)  # theta_*
             self._base, gradient = self._loss_and_gradient(anchor)  # L_* and g_*
             self._linear = ((self._vectors.T @ gradient) * scaled).sum(axis=1)  # a = rows of (V^T g_*) . (V^T g)
             # N is computed from sqrt(l) V^T g, which can be squared even if V^T g or l alone is out of range.
@@ -275,7 +325,7 @@ class ClosedForm(Engine):
         if not first <= start < first + len(known):
             stride = max(1, _CHUNK // len(self._values))
             if self._in_blocks:
-                begin, end = start // _BLOCK * _BLOCK, -(-(start + min(_FINE * stride, n_iter)) // _BLOCK) * _BLOCK
+                begin, end = start // _BLOCK * _BLOCK, -(-(start + min(FINE * stride, n_iter)) // _BLOCK) * _BLOCK
             else:
                 n_ahead = 2 * len(known) if n_iter == 1 and start == first + len(known) else 0
                 begin, end = start, start + min(stride, max(n_iter, n_ahead))
@@ -290,9 +340,9 @@ class ClosedForm(Engine):
         # once, so a resumed run has bit for bit the losses of one longer run.
         n, stop = stop - start, max(stop, start + 2)  # NumPy sums a single column in another order
         values, settles = self._values[:, None], self._settles[:, None]
-        f = _powers(values, self.rate, start, stop)  # f_t = (1 - eta l)^t
+        f = powers(values, self.rate, start, stop)  # f_t = (1 - eta l)^t
         if not self._settles.all():  # f_t = -phi_t in modes that do not contract
-            f = np.where(settles, f, -_phi(values, self.rate, np.arange(start, stop, dtype=np.float64)))
+            f = np.where(settles, f, -phi(values, self.rate, np.arange(start, stop, dtype=np.float64)))
         if not self._active.all():
             f[~self._active] = 0.0  # a zero mode stays zero even if f overflows
         # L_t = L_* + f_t . (a + N f_t / 2), with the products in `slope`
@@ -305,23 +355,23 @@ class ClosedForm(Engine):
     def _losses_of_blocks(self, start: int, stop: int) -> np.ndarray:
         """Losses of whole blocks of `_BLOCK` iterations, if all modes contract and N is diagonal.
 
-        Then f at t = _FINE j + k is the power for _FINE j times the power for k, and a matrix product gives the sums
+        Then f at t = FINE j + k is the power for FINE j times the power for k, and a matrix product gives the sums
         over modes. All blocks have the same shape, so rounding does not depend on the number of iterations requested.
         """
         values, square, linear = self._values[:, None], 0.5 * self._square[:, None], self._linear[:, None]
-        coarse = _power(values, self.rate, np.arange(start, stop, float(_FINE)))  # (1 - eta l)^(_FINE j)
-        fine = _power(values, self.rate, np.arange(float(_FINE)))  # (1 - eta l)^k
+        coarse = power(values, self.rate, np.arange(start, stop, float(FINE)))  # (1 - eta l)^(FINE j)
+        fine = power(values, self.rate, np.arange(float(FINE)))  # (1 - eta l)^k
         # f^T N f / 2 + f . a = [N coarse^2 / 2; a coarse]^T [fine^2; fine], one product for each block
         left, right = np.concatenate([square * coarse * coarse, linear * coarse]), np.concatenate([fine * fine, fine])
-        products = [left[:, a : a + _FINE].T @ right for a in range(0, left.shape[1], _FINE)]
+        products = [left[:, a : a + FINE].T @ right for a in range(0, left.shape[1], FINE)]
         return np.maximum(np.concatenate(products).ravel() + self._base, 0.0)
 
     def _loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Loss without penalty and its gradient, computed from the rows."""
         am = self._am
         point, square, gradient = (am.to_float64(a) for a in (theta, np.zeros(()), np.zeros_like(theta)))
-        for R, y in self._rows():
-            e = R @ point - y  # e = R theta - y
+        for R, y in self._rows() if self._Q is None else [self._reduced]:
+            e = am.to_float64(R) @ point - am.to_float64(y)  # e = R theta - y
             square += (e * e).sum()  # |e|^2
             gradient += R.T @ e  # R^T e
         return 0.5 * float(am.to_numpy(square)), am.to_numpy(gradient)
@@ -332,6 +382,8 @@ class ClosedForm(Engine):
 
     @cached_property
     def _data(self) -> str:
+        if self._Q is not None:
+            return self._hash_of_rows + fingerprint(self._penalized)
         if self._R is None:
             return fingerprint(self._hessian, self._moment, self._y_square, self._penalized)
         return fingerprint(self._am.to_numpy(self._R), self._am.to_numpy(self._y), self._penalized)
@@ -344,32 +396,3 @@ def _scaled_rows(am: ArrayModule, batches: Batches) -> Iterator[tuple[Array, Arr
         if batch.s is not None:
             factor = am.to_float64(batch.s) ** 0.5 * factor  # sqrt(c s / n)
         yield am.to_float64(batch.X) * factor, am.to_float64(batch.y) * factor
-
-
-def _power(values: np.ndarray, rate: float, t: float | np.ndarray) -> np.ndarray:
-    """(1 - rate values)^t."""
-    x = rate * values
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        # t log|1 - x|. For x = 1, -_HUGE takes the place of -inf, so that its product with t = 0 is 0.
-        size = np.maximum(np.where(x < 1.0, np.log1p(-x), np.log(np.abs(1.0 - x))), -_HUGE) * t
-        np.exp(size, out=size)  # |1 - x|^t; for x > 1 and odd t the power is negative
-    return np.where((x > 1.0) & (t % 2 == 1), -size, size) if (x > 1.0).any() else size
-
-
-def _powers(values: np.ndarray, rate: float, start: int, stop: int) -> np.ndarray:
-    """(1 - rate values)^t for t from `start` to `stop` - 1; `values` is a column.
-
-    For t = _FINE j + k, the power for _FINE j times the power for k gives it, which saves most exponentials.
-    """
-    coarse = np.arange(start // _FINE, (stop - 1) // _FINE + 1, dtype=np.float64) * _FINE
-    table = _power(values, rate, coarse)[:, :, None] * _power(values, rate, np.arange(float(_FINE)))[:, None, :]
-    return table.reshape(len(values), -1)[:, start % _FINE : start % _FINE + stop - start]
-
-
-def _phi(values: np.ndarray, rate: float, t: float | np.ndarray) -> np.ndarray:
-    """(1 - (1 - rate values)^t) / values; rate t for values of 0."""
-    x = rate * values
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        small = -np.expm1(t * np.log1p(-x)) / values  # for x < 1: nothing cancels
-        large = (1.0 - _power(values, rate, t)) / values  # for x >= 1
-    return np.where(values == 0.0, rate * t, np.where(x < 1.0, small, large))

@@ -168,6 +168,27 @@ def test_expanding_modes_have_exact_losses_while_finite():
     assert_allclose(fits[0].loss_curve_, fits[1].loss_curve_, rtol=200 * 50 * EPS["float64"] * growth)
 
 
-def test_wide_data_needs_no_matrix_of_the_side_of_the_features():
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_wide_data_needs_no_matrix_of_the_side_of_the_features(alpha):
     X, y = problem(5, 200_000)  # its square in float64 would be 320 GB
-    assert np.isfinite(LinearGDRegressor(max_iter=5).fit(X, y).coef_).all()
+    assert np.isfinite(LinearGDRegressor(alpha=alpha, max_iter=5).fit(X, y).coef_).all()
+
+
+@pytest.mark.parametrize("init", ["zeros", "standard_normal"])
+@pytest.mark.parametrize("options", [{}, {"fit_intercept": False}, {"standardize": False}, {"reduction": "sum"}])
+@pytest.mark.parametrize("m", [None, 2])
+def test_wide_data_with_a_penalty(m, options, init):
+    """The part of the weights outside the row space predicts nothing, and the penalty shrinks it."""
+    (X, y), (X_val, y_val) = problem(12, 50, m), problem(9, 50, m, seed=1)
+    model = LinearGDRegressor(alpha=5.0, init=init, max_iter=40, random_state=0, **options)
+    fits = [clone(model).set_params(precompute=p).fit(X, y, X_val=X_val, y_val=y_val) for p in (True, False)]
+    # Sums of 50 terms in each of 40 iterations; the automatic rate is 1/L to 1e-10.
+    atol = 40 * 50 * EPS["float64"] + 1e-9
+    for name in ("loss_curve_", "validation_loss_curve_"):
+        left, right = (np.array(getattr(fit, name)) for fit in fits)
+        assert_allclose(left, right, rtol=0, atol=atol * right.max())
+    assert_allclose(fits[0].coef_, fits[1].coef_, rtol=0, atol=atol * np.abs(fits[1].coef_).max())
+    parts = clone(model).set_params(precompute=True, warm_start=True, max_iter=15).fit(X, y)
+    parts.set_params(max_iter=25).fit(X, y)
+    assert parts.loss_curve_ == fits[0].loss_curve_
+    np.testing.assert_array_equal(parts.coef_, fits[0].coef_)

@@ -26,7 +26,7 @@ ORDER = """
 _arrays: base | generic numpy | sparse | cupy | __init__ | select
 _models: optimizers spectrum standardize | base | linear network penalty
 _rows: batches fingerprint sparse_columns | rows sparse_batches | sparse
-_engines: recipe | base | closed_form full_batch minibatches sample_space | choose
+_engines: powers recipe | base | closed_form full_batch minibatches sample_space | choose
 _training: blas_threads checkpoint state | loop | diagnosis early_stopping | run | callbacks
 : _inputs _other_names | _decorators | _estimator | _linear _two_layer
 _tools: loss_curve onnx | learning_rate
