@@ -179,13 +179,13 @@ class TwoLayerNetwork(Model):
         return int(rng.randint(np.iinfo(np.int32).max))
 
     def spread(self, parameters: list[np.ndarray], draw_rows: DrawRows, rng: np.random.Generator) -> None:
-        """With up to three features, start the intercept of unit k at -u x w_k, for a random row x and u in (0, 1).
+        """With up to three features, start the intercept of unit k at -u x w_k, for a random row x and u of density 2 u.
 
         With b1 = 0 the kinks x w_k + b1 = 0 of all units meet at the mean. Many features spread them; few do not.
         """
         W1, d = parameters[0], self.n_features
         if d <= _FEW_FEATURES and self.fit_intercept and self._init == "he_normal":
-            X, u = draw_rows(self.n_hidden), rng.uniform(0.0, 1.0, self.n_hidden)
+            X, u = draw_rows(self.n_hidden), np.sqrt(rng.uniform(0.0, 1.0, self.n_hidden))
             W1[d] = -u * (X * W1[:d].T).sum(axis=1)
 
     def load(self, parameters: list[np.ndarray]) -> None:

@@ -130,7 +130,9 @@ REFUSED = {
 
 
 @pytest.mark.one_in(2)
-@pytest.mark.parametrize("params", [{"max_iter": 100}, {"solver": "gd", "max_iter": 100}], ids=str)
+@pytest.mark.parametrize(
+    "params", [{"max_iter": 100}, {"solver": "gd", "hidden_layer_size": 100, "max_iter": 100}], ids=str
+)
 def test_estimator_checks_with_early_stopping(params):
     results = check_estimator(TwoLayerReLURegressor(early_stopping=True, **params), on_skip=None, on_fail=None)
     assert len(results) == 81

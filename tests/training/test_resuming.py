@@ -124,6 +124,7 @@ def test_fit_in_any_parts_is_the_fit_at_once(shape, name, parts):
 
 
 @pytest.mark.one_in(11)
+@pytest.mark.filterwarnings("ignore:.* made the model worse:sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("m", [None, 2])
 @every_resumed
 @every_shape
@@ -238,6 +239,7 @@ def test_tol_holds_over_calls(name):
 
 
 @pytest.mark.one_in(5)
+@pytest.mark.filterwarnings("ignore:.* made the model worse:sklearn.exceptions.ConvergenceWarning")
 @every_noisy
 @pytest.mark.parametrize("own_set", [True, False])
 @pytest.mark.parametrize("first", [1, 4, 30])
