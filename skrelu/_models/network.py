@@ -179,7 +179,7 @@ class TwoLayerNetwork(Model):
         return int(rng.randint(np.iinfo(np.int32).max))
 
     def spread(self, parameters: list[np.ndarray], draw_rows: DrawRows, rng: np.random.Generator) -> None:
-        """With up to three features, start the intercept of unit k at -u x w_k, for a random row x and u of density 2 u.
+        """With up to three features, start the intercept of unit k at -u x w_k: a random row x, and u of density 2 u.
 
         With b1 = 0 the kinks x w_k + b1 = 0 of all units meet at the mean. Many features spread them; few do not.
         """
