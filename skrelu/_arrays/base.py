@@ -205,6 +205,25 @@ class ArrayModule(Protocol):
         ...
 
 
+class HostScalars:
+    """The functions of scalars, for array modules whose scalars are Python floats."""
+
+    def scalar(self, value: float) -> Scalar:
+        return value
+
+    def to_floats(self, scalars: list[Scalar]) -> list[float]:
+        return scalars
+
+    def add_product(self, a: Scalar, b: Scalar, factor: float) -> Scalar:
+        return a + factor * b
+
+    def running_mean(
+        self, mean: Scalar, value: Scalar, factor: float, weight: float, slope: float, limit: float
+    ) -> tuple[Scalar, Scalar]:
+        mean = mean + weight * (factor * value - mean)
+        return mean, min(slope * mean, limit)
+
+
 def diagonal_blocks(W: Array, A: Array) -> Iterator[tuple[slice, slice]]:
     """Rows and columns of the diagonal blocks of A (K, M m), each of which has the m columns of W (K, m)."""
     m = W.shape[1]

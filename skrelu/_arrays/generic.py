@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from skrelu._arrays.base import Array, DType, Scalar, diagonal_blocks
+from skrelu._arrays.base import Array, DType, HostScalars, Scalar, diagonal_blocks
 
 
-class GenericArrayModule:
+class GenericArrayModule(HostScalars):
     """Array functions on the namespace `xp` and a device; `ArrayModule` says what each computes.
 
     Parameters
@@ -162,21 +162,6 @@ class GenericArrayModule:
         m[...] = beta1 * m + g
         v[...] = beta2 * v + g * g
         theta[...] = theta - rate * (m / (self.xp.sqrt(v) + epsilon))
-
-    def scalar(self, value: float) -> Scalar:
-        return value
-
-    def to_floats(self, scalars: list[Scalar]) -> list[float]:
-        return scalars
-
-    def add_product(self, a: Scalar, b: Scalar, factor: float) -> Scalar:
-        return a + factor * b
-
-    def running_mean(
-        self, mean: Scalar, value: Scalar, factor: float, weight: float, slope: float, limit: float
-    ) -> tuple[Scalar, Scalar]:
-        mean = mean + weight * (factor * value - mean)
-        return mean, min(slope * mean, limit)
 
     def is_finite(self, a: Array) -> bool:
         return bool(self.xp.all(self.xp.isfinite(a)))

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from skrelu._arrays.base import Array, DType, Scalar, diagonal_blocks
+from skrelu._arrays.base import Array, DType, HostScalars, Scalar, diagonal_blocks
 
 # Where several passes go over the same numbers, they work on this many at a time, which stay in a processor's cache.
 _CACHE_NUMBERS = 2**16
 
 
-class NumpyArrayModule:
+class NumpyArrayModule(HostScalars):
     """Array functions that write into the caller's buffers; `ArrayModule` says what each computes.
 
     The functions of a minibatch step pass the output to NumPy by position: a keyword costs a few percent of a small
@@ -220,21 +220,6 @@ class NumpyArrayModule:
         xp.divide(m, g, g)
         xp.multiply(g, rate, g)
         xp.subtract(theta, g, theta)
-
-    def scalar(self, value: float) -> Scalar:
-        return value
-
-    def to_floats(self, scalars: list[Scalar]) -> list[float]:
-        return scalars
-
-    def add_product(self, a: Scalar, b: Scalar, factor: float) -> Scalar:
-        return a + factor * b
-
-    def running_mean(
-        self, mean: Scalar, value: Scalar, factor: float, weight: float, slope: float, limit: float
-    ) -> tuple[Scalar, Scalar]:
-        mean = mean + weight * (factor * value - mean)
-        return mean, min(slope * mean, limit)
 
     def is_finite(self, a: Array) -> bool:
         return bool(self.xp.isfinite(a).all())

@@ -220,10 +220,10 @@ class ClosedForm(Engine):
         self._Q = np.zeros((d + b, Q.shape[1] + b))
         self._Q[:d, : Q.shape[1]] = Q
         self._Q[d:, Q.shape[1] :] = 1.0
-        self._reduced = np.concatenate([T.T, R[:, d:]], axis=1), y
         self._hash_of_rows = fingerprint(R, y)
-        reduced, _ = self._reduced
+        reduced = np.concatenate([T.T, R[:, d:]], axis=1)
         self._hessian, self._moment = reduced.T @ reduced, reduced.T @ y
+        self._reduced = self._am.to_float64(reduced), self._am.to_float64(y)
         self._y_square = np.square(y).sum()
 
     @property
@@ -371,7 +371,7 @@ class ClosedForm(Engine):
         am = self._am
         point, square, gradient = (am.to_float64(a) for a in (theta, np.zeros(()), np.zeros_like(theta)))
         for R, y in self._rows() if self._Q is None else [self._reduced]:
-            e = am.to_float64(R) @ point - am.to_float64(y)  # e = R theta - y
+            e = R @ point - y  # e = R theta - y
             square += (e * e).sum()  # |e|^2
             gradient += R.T @ e  # R^T e
         return 0.5 * float(am.to_numpy(square)), am.to_numpy(gradient)

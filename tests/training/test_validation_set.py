@@ -10,9 +10,6 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
 
 import skrelu._engines.closed_form
 from problems import DESCENT, ENGINES, EPS, N_ITER, NETWORKS, assert_same_fit, every_engine, every_library, problem
@@ -170,20 +167,6 @@ def test_other_arrays(name, library):
             model.fit(X, y, X_val=X_val, y_val=y_val)
         with pytest.raises(ValueError, match="X_val must be from the same array library and device as X: got ndarray"):
             model.fit(X, y, X_val=np.asarray(problem(20)[0]), y_val=y_val)
-
-
-def test_a_pipeline_transforms_the_validation_set():
-    (X, y), (X_val, y_val) = problem(), problem(20, seed=1)
-    scaler = StandardScaler().fit(X)
-    expected = clone(DESCENT).fit(scaler.transform(X), y, X_val=scaler.transform(X_val), y_val=y_val)
-    with config_context(enable_metadata_routing=True):
-        model = clone(DESCENT).set_fit_request(X_val=True, y_val=True)
-        pipeline = Pipeline([("scaler", StandardScaler()), ("model", model)], transform_input=["X_val"])
-        pipeline.fit(X, y, X_val=X_val, y_val=y_val)
-        assert_same_fit(pipeline["model"], expected)
-        search = GridSearchCV(pipeline, {"model__learning_rate": [0.01, 0.1]}, cv=2)
-        search.fit(X, y, X_val=X_val, y_val=y_val)
-        assert len(search.best_estimator_["model"].validation_loss_curve_) == N_ITER
 
 
 def test_names_of_columns_are_checked():
