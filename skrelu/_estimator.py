@@ -206,13 +206,17 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         ------
         ValueError
             If training diverges; if the input is not valid, or has another number of features or outputs than before.
+
+        Warns
+        -----
+        ConvergenceWarning
+            At the first call whose loss is more than 20 times that of the first call and of a constant.
         """
         self._validate_params()  # the decorator skips it for a fitted estimator
         recipe = self._recipe()
         if recipe.early_stopping:
             raise ValueError(
-                "partial_fit does not support early_stopping=True, whose validation set would be a part of each call's "
-                "rows. Set early_stopping=False."
+                "partial_fit does not support early_stopping=True: it has no validation set. Set early_stopping=False."
             )
         with self._replaced_on_success() as fitted, np.errstate(all="ignore"):  # overflow is found and reported
             outcome = fitted._train(recipe.single_pass(), X, y, sample_weight, (None, None, None), resume=True)

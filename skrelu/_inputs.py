@@ -43,7 +43,7 @@ def naming_the_text_columns(X: Any) -> Iterator[None]:
         where, columns = (f" in {', '.join(map(repr, names))}", repr(names)) if names else ("", "columns")
         raise ValueError(
             f"X holds text or categories{where}: {error}. Encode them as numbers: before the model in a pipeline, put "
-            f"make_column_transformer((OneHotEncoder(sparse_output=False, handle_unknown='ignore'), {columns}), "
+            f"make_column_transformer((OneHotEncoder(handle_unknown='ignore'), {columns}), "
             "remainder='passthrough'), or OrdinalEncoder if the categories have an order."
         ) from error
 

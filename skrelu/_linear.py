@@ -59,7 +59,7 @@ class LinearGDRegressor(GradientRegressor):
         iterations. The scaling of the first call is kept.
     precompute : "auto" or bool, default="auto"
         Whether to compute all iterates at once from an eigendecomposition instead of iterating. "auto" does so if it
-        costs less; True always does; False always iterates. The results agree to rounding.
+        costs less; True always does; False always iterates. The results agree up to rounding.
     array_module : {"auto", "cupy"}, default="auto"
         The array library that trains. "auto" is the library of X. "cupy" trains on an NVIDIA GPU through CuPy for X of
         any library. Fitted attributes and predictions use the library of X, so a model fitted on NumPy arrays works on

@@ -17,6 +17,8 @@ _PARAMETERS = {
     "beta_1": ("solver", "There is no choice: it is 0.9."),
     "beta_2": ("solver", "There is no choice: it is 0.999."),
     "epsilon": ("solver", "There is no choice: it is 1e-8."),
+    "max_fun": ("solver", "It is for lbfgs, which there is not; use max_iter."),
+    "power_t": ("learning_rate_schedule", "Use learning_rate_schedule."),
     "epochs": ("max_iter", "Use max_iter."),
 }
 

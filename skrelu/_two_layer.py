@@ -103,7 +103,8 @@ class TwoLayerReLURegressor(GradientRegressor):
         one for comparison on the same validation set. Another `solver` starts without the earlier momentum and moments.
     precompute : "auto" or bool, default="auto"
         For gd: whether to iterate with the Gram matrix of the rows of X instead of X, which is faster for n_samples
-        less than about 2 n_features. "auto" does so if it costs less; False never does. The results agree to rounding.
+        less than about 2 n_features. "auto" does so if it costs less; False never does. The results agree up to
+        rounding.
     array_module : {"auto", "cupy"}, default="auto"
         The array library that trains. "auto" is the library of X. "cupy" trains on an NVIDIA GPU through CuPy for X of
         any library. Fitted attributes and predictions use the library of X, so a model fitted on NumPy arrays works on
@@ -292,7 +293,7 @@ class TwoLayerReLURegressor(GradientRegressor):
         if self.n_members != "auto":
             if h % self.n_members:
                 raise ValueError(
-                    f"n_members={self.n_members} does not divide hidden_layer_size={h}: the members have equal width. "
+                    f"n_members={self.n_members} does not divide hidden_layer_size={h}: they need equal widths. "
                     f"Choose a divisor of {h}, or n_members='auto'."
                 )
             return int(self.n_members)
@@ -365,8 +366,8 @@ class TwoLayerReLURegressor(GradientRegressor):
         check_is_fitted(self)
         if self._member_intercepts.shape[0] == 1:
             raise ValueError(
-                "return_std=True needs at least two members, and this network was fitted with n_members=1. Fit with "
-                "n_members='auto' and solver='adam', or with a larger n_members."
+                "return_std=True needs at least two members, and this network has one. Fit with n_members=8, for "
+                "example, and a hidden_layer_size that 8 divides."
             )
         return tuple(self._evaluated(X, type(self)._predict, type(self)._predict_std))
 

@@ -163,6 +163,7 @@ def search_learning_rate(X: np.ndarray, y: np.ndarray) -> tuple[GridSearchCV, di
     search = GridSearchCV(pipeline, GRID, cv=N_FOLDS, error_score=np.nan)
     with warnings.catch_warnings():  # the table shows which candidates fail
         warnings.filterwarnings("ignore", category=FitFailedWarning)
+        warnings.filterwarnings("ignore", category=ConvergenceWarning)
         warnings.filterwarnings("ignore", "One or more of the test scores are non-finite", UserWarning)
         search.fit(X, y)
     gd = TwoLayerReLURegressor(solver="gd", max_iter=1, random_state=0).fit(X, y)
@@ -255,7 +256,7 @@ def compare(
         "models get X through StandardScaler, and the second MLPRegressor gets y through StandardScaler as well. The "
         f"first MLPRegressor made {mlp.n_iter_} passes; its default limit is {mlp.max_iter}. The column "
         '"minus Ridge\'s" has the difference in R2 and its standard error over these patients. The data are few, '
-        "noisy and close to linear, so Ridge is hard to beat. One split shows no more than orders of magnitude."
+        "noisy and close to linear, so Ridge is hard to beat. One split gives only a rough comparison."
     )
     return found
 

@@ -1,4 +1,4 @@
-"""The verdict on a run: whether it diverged or made the model worse, in words that name figures and a remedy."""
+"""The verdict on a run: whether it diverged or went wrong, in words that name figures and a remedy."""
 
 from __future__ import annotations
 
@@ -93,10 +93,11 @@ class Diagnosis:
         engine = self.engine
         usual = 0.5 * engine.batches.c * engine.model.n_outputs  # of a constant, on rows like those of the first call
         limit = _RISE_OF_A_STREAM * max(self._first, usual, self._loss_of_a_constant())
-        if not loss > limit or not (after := engine.published_loss()) > limit:
+        is_known = max(self.loss_curve[:-1], default=0.0) > limit  # a call before has said so
+        if is_known or not loss > limit or not (after := engine.published_loss()) > limit:
             return None
         return (
-            f"{engine.recipe.name} made the model worse: the loss rose from {self._first:.3g} in the first call to "
+            f"{engine.recipe.name}'s training went wrong: the loss rose from {self._first:.3g} in the first call to "
             f"{after:.3g} with {self._rate_in_words}. Choose a smaller learning_rate, or start over with a first call "
             "whose rows are like all later ones: they decide the scaling of X and y."
         )
@@ -120,22 +121,21 @@ class Diagnosis:
         is_dead = is_dead and (not after < 0.999 * constant or (has_risen and penalty.is_zero))
         if has_risen and (is_worse or is_dead):
             ended = "" if not after < top else f" and ended at {after:.3g}"
-            said = (
-                f"made the model worse: the loss rose from {before:.3g} to {top:.3g}{ended} with {self._rate_in_words}"
-            )
+            rise = f"the loss rose from {before:.3g} to {top:.3g}{ended}"
+            said = f"'s training went wrong: {rise} with {self._rate_in_words}"
         elif is_dead and penalty.is_zero and after > self._rounding:
-            said = f"learned nothing: the loss is {after:.3g} with {self._rate_in_words}"
+            said = f" learned nothing: the loss is {after:.3g} with {self._rate_in_words}"
         elif is_worse and self._rests:
-            said = f"came to rest at a loss of {after:.3g} with {self._rate_in_words}"
+            said = f" came to rest at a loss of {after:.3g} with {self._rate_in_words}"
         else:
             return None
-        said += f"; that of a constant is {constant:.3g}. "
+        said += f"; predicting a constant gives {constant:.3g}. "
         if is_dead:
             said += f"{n_inactive} of {n_units} hidden units are inactive on every training row and cannot learn. "
         scaled = "" if engine.recipe.standardize else ", or standardize=True"
         rate = "another" if not has_risen else "a smaller"
         remedy = self._limit_of_stability() if has_risen else ""
-        return f"{engine.recipe.name} {said}{remedy or f'Choose {rate} learning_rate{scaled}.'}"
+        return f"{engine.recipe.name}{said}{remedy or f'Choose {rate} learning_rate{scaled}.'}"
 
     @property
     def _start(self) -> int:
@@ -206,15 +206,16 @@ class Diagnosis:
         return f"learning_rate={self.engine.rate:.6g}{origin}"
 
     def _limit_of_stability(self) -> str:
-        """2 / L and the remedy, for gradient descent above 1 / L; theta is that before the run."""
+        """The limit and the remedy, for gradient descent above 1 / L; theta is that before the run."""
         engine = self.engine
         curvature = engine.curvature(0.01) if self._descends else math.inf
         if not (math.isfinite(curvature) and engine.rate * curvature > 1.0):
             return ""
-        stable = f"Gradient descent is stable up to about 2/L = {2.0 / curvature:.3g} at the weights it started from"
-        first, start = self.loss_curve[0], self.loss_curve[self.n_before]
+        first, start, momentum = self.loss_curve[0], self.loss_curve[self.n_before], engine.recipe.momentum
         if start > 1e9 * first:  # the weights are far from any sensible size
-            stable += f", whose loss was {start:.3g} and once {first:.3g}"
-            return f"{stable}: start over with a smaller learning_rate."
+            return f"The loss was {first:.3g} once: start over with a smaller learning_rate."
+        limit = f"2 (1 + momentum) / L = {2.0 * (1.0 + momentum) / curvature:.3g}"
+        limit = limit if momentum else f"2/L = {2.0 / curvature:.3g}"
+        stable = f"Gradient descent is stable up to about {limit} at the weights it started from"
         alternative = "such as " if engine.recipe.learning_rate == "auto" else "or 'auto' for "
         return f"{stable}: choose a smaller learning_rate, {alternative}1/L = {1.0 / curvature:.3g}."

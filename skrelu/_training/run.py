@@ -181,7 +181,7 @@ class Run:
             return []
         return [
             f"sample_weight has the sum {total:.3g} for {n} rows. A weight counts as a number of rows: the penalty is "
-            f"that of {total:.3g} rows. If the weights are relative, divide them by their mean."
+            f"that of {total:.3g} row(s). If the weights are relative, divide them by their mean."
         ]
 
 

@@ -84,8 +84,8 @@ def measured(state: TrainingState, model: Model, recipe: Recipe, rows: Rows) -> 
         x, y = rows.measure(center=model.fit_intercept, two_values=model.has_hidden_layer)
     if recipe.is_single_pass and x.constant.all():
         raise ValueError(
-            "The first call of partial_fit takes the scale of X from its rows, and no feature varies in these "
-            f"{rows.n_samples}. Pass more rows, or use standardize=False."
+            "The first call of partial_fit takes the scale of X from its rows. No feature varies in them (n_samples="
+            f"{rows.n_samples}). Pass more rows, or use standardize=False."
         )
     parameters = [a.copy() for a in state["parameters"]]
     if recipe.solver == "adam":

@@ -178,7 +178,7 @@ def test_iterates_and_losses_are_the_closed_form(
             assert model.loss_curve_[k] == pytest.approx(loss, rel=10 * rtol, abs=0.0)
 
 
-@pytest.mark.filterwarnings("ignore:.* made the model worse:sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:.* training went wrong:sklearn.exceptions.ConvergenceWarning")
 @engines
 @pytest.mark.parametrize("rate", [1.999, 2.001])
 def test_the_limit_of_the_learning_rate_is_two_over_the_curvature(rate, precompute):

@@ -112,7 +112,7 @@ CONTINUED = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:.* made the model worse:sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:.* training went wrong:sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("name", CONTINUED)
 def test_training_on_other_rows_starts_from_the_model(name):
     model, shape = CONTINUED[name]
@@ -154,7 +154,7 @@ def test_a_strong_penalty_over_many_iterations(momentum):
     assert_close(*fits, 300, "float64")
 
 
-@pytest.mark.filterwarnings("ignore:.* made the model worse:sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:.* training went wrong:sklearn.exceptions.ConvergenceWarning")
 def test_expanding_modes_have_exact_losses_while_finite():
     X, y, _ = data(40, 6, 1)
     rate = 2.2 * LinearGDRegressor(max_iter=1).fit(X, y).learning_rate_

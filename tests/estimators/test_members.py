@@ -102,7 +102,7 @@ def test_members_disagree_far_from_the_rows():
 
 def test_one_member_has_no_spread():
     model = clone(FAST).set_params(n_members=1).fit(*problem())
-    with pytest.raises(ValueError, match=r"return_std=True needs at least two members.*n_members='auto'"):
+    with pytest.raises(ValueError, match=r"return_std=True needs at least two members.*n_members=8"):
         model.predict(problem()[0], return_std=True)
 
 

@@ -26,7 +26,7 @@ FACTOR = float(os.environ.get("SKRELU_CASES", "1"))
 
 
 # The warnings of a model that training made worse are right for many of these random cases.
-pytestmark = pytest.mark.filterwarnings("ignore:.*that of a constant is:sklearn.exceptions.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.*predicting a constant gives:sklearn.exceptions.ConvergenceWarning")
 
 
 def cases(number):

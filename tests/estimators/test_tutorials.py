@@ -109,7 +109,7 @@ def test_network(seed, precompute):
     assert largest_difference(model.predict(x), np.maximum(x.dot(w1), 0).dot(w2)) < 1e-9
 
 
-@pytest.mark.filterwarnings("ignore:.* made the model worse:sklearn.exceptions.ConvergenceWarning")  # as it does there
+@pytest.mark.filterwarnings("ignore:.* training went wrong:sklearn.exceptions.ConvergenceWarning")  # as it does there
 def test_network_with_one_target():
     rate = 1e-5
     random = np.random.RandomState(0)

@@ -132,7 +132,7 @@ def test_a_step_by_hand(rows):
         np.testing.assert_array_equal(gradient, expected)
 
 
-@pytest.mark.filterwarnings("ignore:.* made the model worse:sklearn.exceptions.ConvergenceWarning")  # so it does
+@pytest.mark.filterwarnings("ignore:.* training went wrong:sklearn.exceptions.ConvergenceWarning")  # so it does
 def test_a_step_by_hand_through_the_estimator(monkeypatch):
     W1, b1, W2, b2 = HAND.before
     monkeypatch.setattr(TwoLayerNetwork, "draw", lambda *_: [np.vstack([W1, b1]), W2, b2, np.ones(0)])

@@ -146,7 +146,7 @@ def test_a_tolerance_that_is_not_reached_is_a_warning_about_the_validation_loss(
     assert caught[0].filename == __file__
 
 
-@pytest.mark.filterwarnings("ignore:.* made the model worse:sklearn.exceptions.ConvergenceWarning")  # the other rows
+@pytest.mark.filterwarnings("ignore:.* training went wrong:sklearn.exceptions.ConvergenceWarning")  # the other rows
 def test_on_other_rows_the_best_is_sought_anew():
     X, y, X_val, y_val = noisy_problem()
     params = {"early_stopping": True, "n_iter_no_change": 3, "warm_start": True, "max_iter": 10}

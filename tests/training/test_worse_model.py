@@ -1,4 +1,4 @@
-"""A fit that made the model worse is warned of, and a fit that goes well is not."""
+"""A fit that went wrong is warned of, and a fit that goes well is not."""
 
 import re
 
@@ -21,10 +21,10 @@ def test_slow_divergence_is_warned_of(weights, standardize, precompute):
     model = LinearGDRegressor(standardize=standardize, precompute=precompute, max_iter=200)
     limit = 2.0 * model.fit(X, y, sample_weight=weights).learning_rate_
     model.set_params(learning_rate=1.1 * limit)
-    with pytest.warns(ConvergenceWarning, match="LinearGDRegressor made the model worse") as warned:
+    with pytest.warns(ConvergenceWarning, match="LinearGDRegressor's training went wrong") as warned:
         model.fit(X, y, sample_weight=weights)
     message = str(warned[0].message)
-    numbers = re.search(r"from (\S+) to (\S+) with learning_rate=(\S+); that of a constant is (\S+)\. ", message)
+    numbers = re.search(r"from (\S+) to (\S+) with learning_rate=(\S+); predicting a constant gives (\S+)\. ", message)
     variance = np.cov(y, aweights=weights, ddof=0)
     unit = 2 * variance if standardize else 2.0
     after = np.average((y - model.predict(X)) ** 2, weights=weights)
@@ -34,7 +34,7 @@ def test_slow_divergence_is_warned_of(weights, standardize, precompute):
     assert stable == pytest.approx(limit, rel=0.02)  # found to 1 %
     assert model.score(X, y, sample_weight=weights) < -1
     # It is no error, and the estimator goes on: the advice is that of the weights before this call.
-    with pytest.warns(ConvergenceWarning, match="whose loss was .* start over with a smaller learning_rate"):
+    with pytest.warns(ConvergenceWarning, match="The loss was .* once: start over with a smaller learning_rate"):
         model.set_params(warm_start=True, max_iter=50).fit(X, y, sample_weight=weights)
 
 
@@ -42,7 +42,7 @@ def test_adam_that_ends_worse_than_it_began_is_warned_of():
     X, y = problem(spread=3.0)
     model = TwoLayerReLURegressor(7, batch_size=8, random_state=0, max_iter=50)
     for rate in (1e3, 1e5):  # the losses, means over a pass, fall: the first pass is the worst
-        with pytest.warns(ConvergenceWarning, match="made the model worse: the loss rose"):
+        with pytest.warns(ConvergenceWarning, match="training went wrong: the loss rose"):
             model.set_params(learning_rate=rate).fit(X, y)
         assert model.loss_curve_[-1] < model.loss_curve_[0]
         assert model.score(X, y) < -1
