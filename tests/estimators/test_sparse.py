@@ -309,7 +309,9 @@ def test_memory_is_that_of_a_batch():
 
 def test_memory_of_a_very_wide_X():
     n, d = 500, 100_000
-    X = sparse.random_array((n, d), density=1e-4, format="csr", rng=np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    nnz = n * d // 10_000
+    X = sparse.csr_array((rng.random(nnz), (rng.integers(0, n, nnz), rng.integers(0, d, nnz))), shape=(n, d))
     y = np.random.RandomState(0).normal(size=n)
     model = TwoLayerReLURegressor(4, batch_size=16, learning_rate=1e-5, max_iter=1, random_state=0)
     batch, parameters = 17 * d * 8, 4 * d * 8
