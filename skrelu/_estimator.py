@@ -210,7 +210,7 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         Warns
         -----
         ConvergenceWarning
-            At the first call whose loss is more than 20 times that of the first call and of a constant.
+            Once, if the loss of a call is more than 20 times that of the first call and of a constant.
         """
         self._validate_params()  # the decorator skips it for a fitted estimator
         recipe = self._recipe()

@@ -293,8 +293,8 @@ class TwoLayerReLURegressor(GradientRegressor):
         if self.n_members != "auto":
             if h % self.n_members:
                 raise ValueError(
-                    f"n_members={self.n_members} does not divide hidden_layer_size={h}: they need equal widths. "
-                    f"Choose a divisor of {h}, or n_members='auto'."
+                    f"n_members={self.n_members} does not divide hidden_layer_size={h}, and all members have as "
+                    f"many units. Choose a divisor of {h}, or n_members='auto'."
                 )
             return int(self.n_members)
         if earlier is not None:

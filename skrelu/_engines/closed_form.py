@@ -66,7 +66,7 @@ class ClosedForm(Engine):
     def suits(cls, model: Model, n_samples: int, recipe: Recipe) -> bool:
         if recipe.solver != "gd" or recipe.precompute is False or not isinstance(model, LinearModel):
             return False
-        n, p, is_wide = n_samples, model.n_inputs, cls._is_wide(model, n_samples, recipe)
+        n, p, is_wide = n_samples, model.n_inputs, cls._is_wide(model, n_samples)
         q = n if is_wide else p
         fits = q * q <= max(n * p, _GRAM_NUMBERS) and (not is_wide or n * p <= _WHOLE_NUMBERS)
         return recipe.precompute is True or fits
@@ -74,15 +74,15 @@ class ClosedForm(Engine):
     @classmethod
     def cost(cls, model: Model, n_samples: int, recipe: Recipe, n_iter: int) -> float:
         """2 n p q for the Gram matrix of side q and about 10 q^3 for its eigenvectors; iterations are free."""
-        q = n_samples if cls._is_wide(model, n_samples, recipe) else model.n_inputs
+        q = n_samples if cls._is_wide(model, n_samples) else model.n_inputs
         return 2 * n_samples * model.n_inputs * q + 10 * q**3
 
     @classmethod
     def batch_rows(cls, model: Model, n_samples: int, recipe: Recipe) -> int:
-        return n_samples if cls._is_wide(model, n_samples, recipe) else model.block_rows()
+        return n_samples if cls._is_wide(model, n_samples) else model.block_rows()
 
     @staticmethod
-    def _is_wide(model: Model, n_samples: int, recipe: Recipe) -> bool:
+    def _is_wide(model: Model, n_samples: int) -> bool:
         """Whether to decompose the Gram matrix of side n instead of the Hessian of side p."""
         return model.n_inputs > n_samples
 
@@ -95,7 +95,7 @@ class ClosedForm(Engine):
         self._t = 0  # iterations since the origin
         self._R: Array = None  # sqrt(c s / n) X, for wide data without penalty
         self._Q: np.ndarray | None = None  # for wide data with a penalty, the orthonormal basis of theta's row space
-        self._gather(self._is_wide(model, self.batches.n_samples, self.recipe))
+        self._gather(self._is_wide(model, self.batches.n_samples))
         self._prepared = False
         self._known: tuple[int, np.ndarray] = (0, np.zeros(0))  # first iteration of the stored losses, losses
 

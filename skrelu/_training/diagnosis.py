@@ -93,8 +93,7 @@ class Diagnosis:
         engine = self.engine
         usual = 0.5 * engine.batches.c * engine.model.n_outputs  # of a constant, on rows like those of the first call
         limit = _RISE_OF_A_STREAM * max(self._first, usual, self._loss_of_a_constant())
-        is_known = max(self.loss_curve[:-1], default=0.0) > limit  # a call before has said so
-        if is_known or not loss > limit or not (after := engine.published_loss()) > limit:
+        if not loss > limit or not (after := engine.published_loss()) > limit:
             return None
         return (
             f"{engine.recipe.name}'s training went wrong: the loss rose from {self._first:.3g} in the first call to "

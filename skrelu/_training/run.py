@@ -157,6 +157,7 @@ class Run:
             "engine": engine.state(),
             "auto_rate": auto_rate if recipe.learning_rate == "auto" else None,
             "best": self.best.state() if self.best else None,
+            "has_warned": recipe.is_single_pass and (self._state["has_warned"] or bool(warnings)),
             "loss_curve": self.loss_curve,
             "validation_loss_curve": None if curve is None else filled(curve, len(self.loss_curve)),
         }
@@ -234,7 +235,7 @@ def train(
     with blas_threads(*run.engine.work(run.n_iter)):
         status, diagnosis = run.iterate(watchers)
         warnings = []
-        if status != "interrupted":
+        if status != "interrupted" and not (recipe.is_single_pass and state["has_warned"]):
             try:
                 verdict = diagnosis.verdict(run.published_theta)
                 warnings = [verdict] if verdict else []

@@ -51,6 +51,7 @@ class TrainingState(TypedDict):
     in_this_pass: float  # the same, since the stream of `partial_fit` began, or began again with its first rows
     first_rows: str  # hashes of the first rows of the stream, and of those of the last run
     last_rows: str
+    has_warned: bool  # whether a call of `partial_fit` has said that training went wrong
     loss_curve: list[float]
     validation_loss_curve: list[float] | None
 
@@ -72,6 +73,7 @@ def first_state(model: Model, structure: dict[str, Any], rng: np.random.RandomSt
         "in_this_pass": 0.0,
         "first_rows": "",
         "last_rows": "",
+        "has_warned": False,
         "loss_curve": [],
         "validation_loss_curve": None,
     }

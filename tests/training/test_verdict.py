@@ -129,10 +129,11 @@ def test_no_failure_of_adam_is_silent():
 def test_a_best_iterate_that_is_bad_is_told():
     X, y = problem(60, spread=3.0)
     model = TwoLayerReLURegressor(
-        20, solver="gd", learning_rate=3.0, max_iter=6, early_stopping=True, n_iter_no_change=50, random_state=0
+        20, solver="gd", learning_rate=0.5, max_iter=6, early_stopping=True, n_iter_no_change=50, random_state=0
     )
-    messages = outcome(model, X, y)
-    assert messages is None or messages or model.score(X, y) > 0
+    (message,) = outcome(model, X, y)
+    assert "training went wrong" in message
+    assert model.score(X, y) < -1
 
 
 def test_partial_fit_tells_a_loss_that_has_risen():
@@ -143,6 +144,23 @@ def test_partial_fit_tells_a_loss_that_has_risen():
         for _ in range(30):
             model.partial_fit(X, y)
     assert len(caught) == 1  # of 30 calls
+    assert "training went wrong" in str(caught[0].message)
+
+
+def test_rows_far_away_do_not_silence_partial_fit():
+    X, y = problem(60)
+    model = LinearGDRegressor()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for shift in (0.0, 50.0, 0.0):  # the second call has a large loss, but its step reduces it
+            model.partial_fit(X, y + shift)
+    assert model.loss_curve_[1] > 20 * max(model.loss_curve_[0], 0.5)
+    model.set_params(learning_rate=6 * model.learning_rate_)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(20):
+            model.partial_fit(X, y)
+    assert len(caught) == 1
     assert "training went wrong" in str(caught[0].message)
 
 
