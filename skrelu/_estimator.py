@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Real
 from typing import Any, ClassVar, Literal, Self
@@ -15,31 +15,22 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skrelu._arrays import Array, ArrayModule, canonical
-from skrelu._arrays.select import check_fitted_namespace, dtypes_for, namespace_of, refuse_lazy, select
+from skrelu._arrays import Array, ArrayModule
+from skrelu._coefficients import numbers_of, resumed_state
 from skrelu._decorators import calling_back, fitting, public
 from skrelu._engines.recipe import Recipe
-from skrelu._inputs import naming_the_text_columns, read_resumed_rows, read_rows, read_validation_set
-from skrelu._models.base import Model
+from skrelu._inputs import read_resumed_rows, read_rows, read_validation_set
+from skrelu._models.base import Layers, Model
 from skrelu._other_names import hint_for_parameter, hint_for_value
+from skrelu._predictions import evaluated
+from skrelu._rows.fingerprint import checksum
 from skrelu._rows.rows import Rows
 from skrelu._training.callbacks import Callbacks
+from skrelu._training.curve import as_list, extended, length
+from skrelu._training.early_stopping import filled
 from skrelu._training.run import Outcome, train
 from skrelu._training.state import TrainingState, check_resumable, first_state
-
-_FEW_NUMBERS = 2**12
-
-
-def _beyond_the_range(am: ArrayModule, X: Array, predicted: np.ndarray) -> str:
-    row = int(np.argmin(np.isfinite(predicted).all(axis=1)))
-    largest = np.abs(am.to_numpy(X[row : row + 1, ...])).max()
-    remedy = "Pass X as float64, or leave" if predicted.dtype == np.float32 else "Leave"
-    return (
-        f"The prediction for row {row} is beyond the range of {predicted.dtype.name}: the largest magnitude in this "
-        f"row of X is {largest:.3g}. {remedy} out rows that are not measurements."
-    )
 
 
 def _warn(outcome: Outcome) -> None:
@@ -74,6 +65,7 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
     _doc_link_module = "skrelu"
     _doc_link_template = ""
 
+    _published_names: ClassVar[tuple[str, str]]  # of the attributes of the coefficients
     _coefficients: ClassVar[str]  # the fitted array whose library `predict` and a resumed fit must match
 
     learning_rate: float | Literal["auto"]
@@ -81,10 +73,11 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
     random_state: int | np.random.RandomState | None
     warm_start: bool
 
+    fit_intercept: bool
+
     _state: TrainingState
+    _checksum: int  # of the coefficients that the state belongs to
     _y_ndim: int
-    loss_curve_: list[float]
-    validation_loss_curve_: list[float] | None
     n_iter_: int
     learning_rate_: float
     alpha_: float
@@ -107,6 +100,10 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
     @abstractmethod
     def _published(self, outcome: Outcome, rows: Rows) -> dict[str, Any]:
         """The coefficients as fitted attributes, in the library and the dtype of X."""
+
+    @abstractmethod
+    def _layers(self) -> Layers:
+        """The coefficients that the fitted attributes have now; ValueError if their shapes are not the model's."""
 
     @abstractmethod
     def _predict(self, am: ArrayModule, X: Array) -> Array:
@@ -243,39 +240,7 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         ValueError
             If a prediction is too large for that dtype; if the input is not valid.
         """
-        return self._evaluated(X, type(self)._predict)[0]
-
-    def _needs_no_validation(self, X: Any) -> bool:
-        """Whether `validate_data` would return X as it is; for few rows it takes longer than everything else."""
-        return (
-            type(X) is np.ndarray
-            and X.ndim == 2
-            and X.shape[1] == self.n_features_in_
-            and 0 < X.size <= _FEW_NUMBERS
-            and X.dtype in (np.float64, np.float32)
-            and not hasattr(self, "feature_names_in_")
-            and bool(np.isfinite(X).all())
-        )
-
-    def _evaluated(self, X: Any, *functions: Callable[[Any, ArrayModule, Array], Array]) -> list[Array]:
-        """The functions of model, array module and checked X, each of which returns (n_samples, n_outputs) numbers."""
-        model = self._shallow_copy()  # the model of this moment: another thread may fit meanwhile
-        if "_state" not in model.__dict__:  # which check_is_fitted takes longer to find out
-            check_is_fitted(model)
-        refuse_lazy(X=X)
-        check_fitted_namespace(X, model, self._coefficients, "predict")
-        with np.errstate(all="ignore"):  # overflow is found and reported
-            if not model._needs_no_validation(X):
-                dtypes = dtypes_for(X, namespace_of(X)[2])
-                with naming_the_text_columns(X):
-                    X = canonical(validate_data(model, X, reset=False, dtype=dtypes, accept_sparse="csr"))
-            am = select(X)
-            with am.session():
-                results = [function(model, am, X) for function in functions]
-                for out in results:
-                    if not am.is_finite(out):
-                        raise ValueError(_beyond_the_range(am, X, am.to_numpy(out)))
-        return [am.reshape(out, (X.shape[0],)) for out in results] if model._y_ndim == 1 else results
+        return evaluated(self, X, type(self)._predict)[0]
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters; an unknown name is an error, which says what MLPRegressor's names are called here.
@@ -310,6 +275,21 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
             refused = [name for name in self._get_param_names() if f"The '{name}' parameter" in str(error)]
             hints = [hint_for_value(name, getattr(self, name)) for name in refused]
             raise InvalidParameterError(f"{error}{''.join(hints)}") from None
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """Loss of each iteration."""
+        return as_list(self._state["loss_curve"])
+
+    @loss_curve_.setter
+    def loss_curve_(self, losses: Sequence[float]) -> None:
+        self._state = {**self._state, "loss_curve": extended([], losses)}
+
+    @property
+    def validation_loss_curve_(self) -> list[float] | None:
+        """Validation loss of each iteration, NaN for those without a validation set."""
+        curve = self._state["validation_loss_curve"]
+        return None if curve is None else filled(curve, self.n_iter_)
 
     @property
     def best_loss_(self) -> float:
@@ -368,28 +348,35 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
             if resume:
                 check_resumable(self._state, type(self).__name__, structure)
             model = self._model(rows, structure)
-            state = self._state if resume else first_state(model, structure, check_random_state(self.random_state))
+            state = resumed_state(self, model, recipe, rows) if resume else self._first_state(model, structure)
             if not recipe.is_single_pass and hasattr(self, "_skl_callbacks"):
                 callbacks = Callbacks(self, X, y, sample_weight, lambda outcome: self._attributes(outcome, rows))
-            outcome = train(model, recipe, rows, held_out, state, callbacks)
+            try:
+                outcome = train(model, recipe, rows, held_out, state, callbacks)
+            except ValueError:
+                for given in (rows, held_out) if held_out else (rows,):
+                    given.refuse_missing()  # the reason, if there is a missing value
+                raise
             self.__dict__.update(self._attributes(outcome, rows))
         if callbacks is not None:
             callbacks.finish()
         return outcome
 
+    def _first_state(self, model: Model, structure: dict[str, Any]) -> TrainingState:
+        return first_state(model, structure, check_random_state(self.random_state))
+
     def _attributes(self, outcome: Outcome, rows: Rows) -> dict[str, Any]:
         """The fitted attributes."""
-        state = outcome.state
+        state, published = outcome.state, self._published(outcome, rows)
         return {
-            **self._published(outcome, rows),
-            "loss_curve_": state["loss_curve"],
-            "validation_loss_curve_": state["validation_loss_curve"],
-            "n_iter_": len(state["loss_curve"]),
+            **published,
+            "n_iter_": length(state["loss_curve"]),
             "learning_rate_": outcome.learning_rate,
             "alpha_": outcome.alpha,
             "n_outputs_": rows.n_outputs,
             "_y_ndim": rows.y_ndim,
             "_state": state,
+            "_checksum": checksum(*numbers_of(published, self._published_names, rows.home)),
         }
 
     def _raise_if_interrupted(self, outcome: Outcome) -> None:

@@ -37,15 +37,43 @@ def naming_the_text_columns(X: Any) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        names = text_columns(X) if "could not convert string to float" in str(error) else None
-        if names is None:  # another error, or y holds text
+        if "could not convert string to float" not in str(error):
             raise
+        names = text_columns(X)
+        if names is None:
+            raise ValueError(f"y holds text: {error}. Regression needs a number for each row.") from error
         where, columns = (f" in {', '.join(map(repr, names))}", repr(names)) if names else ("", "columns")
         raise ValueError(
             f"X holds text or categories{where}: {error}. Encode them as numbers: before the model in a pipeline, put "
             f"make_column_transformer((OneHotEncoder(handle_unknown='ignore'), {columns}), "
             "remainder='passthrough'), or OrdinalEncoder if the categories have an order."
         ) from error
+
+
+def refuse_dates(X: Any) -> None:
+    """Raise TypeError for dates, whose numbers would be nanoseconds, or microseconds, since 1970."""
+    names: list[str] = []
+    if not isinstance(X, np.ndarray):
+        frame = nw.from_native(X, pass_through=True)
+        schema = frame.schema if isinstance(frame, nw.DataFrame) else {}
+        names = [name for name, dtype in schema.items() if dtype.is_temporal()]
+    if names or (isinstance(X, np.ndarray) and X.dtype.kind in "mM"):
+        raise TypeError(
+            f"X holds dates or times{' in ' * bool(names)}{', '.join(map(repr, names))}. Turn them into numbers that "
+            "mean something, e.g. days since a start, the month, or the sine and cosine of the hour."
+        )
+
+
+def check_targets(y: Any) -> None:
+    """Raise an error for what gets past scikit-learn's check of y: text, dates, and missing values among objects."""
+    kind = y.dtype.kind if isinstance(y, np.ndarray) else ""
+    if kind in "US":
+        raise ValueError(f"y holds text (dtype {y.dtype}). Pass y.astype(float) if it holds numbers.")
+    if kind in "mM":
+        raise TypeError(f"y holds dates or times (dtype {y.dtype}). Pass numbers, e.g. days since a start.")
+    if kind == "f" and not np.isfinite(y).all():
+        what = "NaN" if np.isnan(y).any() else "infinity"
+        raise ValueError(f"Input y contains {what}. Leave out the rows whose target is unknown or not finite.")
 
 
 def read_rows(
@@ -60,6 +88,7 @@ def read_rows(
     X = canonical(X)
     xp, device, float_dtypes = namespace_of(X)
     y, sample_weight = follow(y, sample_weight, xp=xp, device=device)
+    refuse_dates(X)
     with naming_the_text_columns(X):
         X, y = validate_data(
             estimator,
@@ -76,13 +105,15 @@ def read_rows(
         raise TypeError("Sparse y is not supported, dense data is required: pass y.toarray().")
     X = canonical(X)  # that of a frame of sparse columns
     home = select(X)
+    y = home.to_numpy(y)
+    check_targets(y)
     am = trainer(home, estimator.array_module)
     if sample_weight is not None:
         sample_weight = _check_sample_weight(sample_weight, X, dtype=float_dtypes[0], ensure_non_negative=True)
         sample_weight = np.asarray(home.to_numpy(sample_weight), dtype=np.float64)
     precision = np.dtype(np.float32 if X.dtype == xp.float32 else np.float64)
     rows = SparseRows if issparse(X) else Rows
-    return rows(am, home, X, home.to_numpy(y), sample_weight, precision)
+    return rows(am, home, X, y, sample_weight, precision)
 
 
 def read_resumed_rows(estimator: Any, X: Any, y: Any, sample_weight: Any, *, attribute: str, method: str) -> Rows:

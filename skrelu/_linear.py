@@ -9,9 +9,11 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrelu._arrays import Array, ArrayModule
+from skrelu._coefficients import check_shapes
 from skrelu._decorators import public
 from skrelu._engines.recipe import Recipe
 from skrelu._estimator import GradientRegressor
+from skrelu._models.base import Layers
 from skrelu._models.linear import LinearModel
 from skrelu._rows.rows import Rows
 from skrelu._training.run import Outcome
@@ -72,7 +74,8 @@ class LinearGDRegressor(GradientRegressor):
     Attributes
     ----------
     coef_ : array of shape (n_features,) or (n_outputs, n_features)
-        Coefficients for the raw X, with the same dtype and device as X; 1-D if y was 1-D.
+        Coefficients for the raw X, with the same dtype and device as X; 1-D if y was 1-D. float64 for float32 X with a
+        column that is more than 8192 standard deviations from zero: float32 would lose the digits of its effect.
     intercept_ : float or array of shape (n_outputs,)
         Intercept; a float if y was 1-D.
     loss_curve_ : list of float
@@ -139,6 +142,7 @@ class LinearGDRegressor(GradientRegressor):
         "precompute": ["boolean", StrOptions({"auto"})],
         "init": [StrOptions({"zeros", "uniform", "standard_normal"})],
     }
+    _published_names = ("coef_", "intercept_")
     _coefficients = "coef_"
 
     coef_: Array
@@ -197,11 +201,18 @@ class LinearGDRegressor(GradientRegressor):
         return LinearModel(rows.am, *shape, bool(self.fit_intercept), rows.training_X.dtype, self.init)
 
     def _published(self, outcome: Outcome, rows: Rows) -> dict[str, Any]:
-        ((W, b),) = outcome.layers
-        intercept = rows.stored(b)
+        ((W, b),), dtype = outcome.layers, outcome.precision
+        intercept = rows.stored(b, dtype)
         if rows.y_ndim == 1:
-            return {"coef_": rows.stored(W[:, 0]), "intercept_": float(b[0])}
-        return {"coef_": rows.stored(W.T), "intercept_": intercept}
+            return {"coef_": rows.stored(W[:, 0], dtype), "intercept_": float(b[0])}
+        return {"coef_": rows.stored(W.T, dtype), "intercept_": intercept}
+
+    def _layers(self) -> Layers:
+        shape = (self.n_features_in_,) if self._y_ndim == 1 else (self.n_outputs_, self.n_features_in_)
+        check_shapes(type(self).__name__, {"coef_": (self.coef_, shape), "intercept_": (self.intercept_, shape[:-1])})
+        if self._y_ndim == 1:
+            return [(self.coef_[:, None], np.array([self.intercept_]))]
+        return [(self.coef_.T, self.intercept_)]
 
     def _predict(self, am: ArrayModule, X: Array) -> Array:
         W = am.reshape(self.coef_, (self.n_outputs_, -1)).T

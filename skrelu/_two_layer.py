@@ -11,10 +11,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skrelu._arrays import Array, ArrayModule
+from skrelu._coefficients import check_shapes
 from skrelu._decorators import public
 from skrelu._engines.recipe import Recipe
 from skrelu._estimator import GradientRegressor
+from skrelu._models.base import Layers
 from skrelu._models.network import TwoLayerNetwork
+from skrelu._predictions import evaluated
 from skrelu._rows.rows import Rows
 from skrelu._training.run import Outcome
 
@@ -117,7 +120,8 @@ class TwoLayerReLURegressor(GradientRegressor):
     Attributes
     ----------
     coefs_ : list of two arrays, of shapes (n_features, hidden_layer_size) and (hidden_layer_size, n_outputs)
-        The weights W1 and W2 for the raw X and y, in the dtype, the library and the device of X.
+        The weights W1 and W2 for the raw X and y, in the dtype, the library and the device of X. float64 for float32 X
+        with a column that is more than 8192 standard deviations from zero: float32 would lose the digits of its effect.
     intercepts_ : list of two arrays, of shapes (hidden_layer_size,) and (n_outputs,)
         The intercepts b1 and b2; zeros without `fit_intercept`.
     loss_curve_ : list of float
@@ -202,6 +206,7 @@ class TwoLayerReLURegressor(GradientRegressor):
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     }
+    _published_names = ("coefs_", "intercepts_")
     _coefficients = "_W1"
 
     coefs_: list[Array]
@@ -331,9 +336,9 @@ class TwoLayerReLURegressor(GradientRegressor):
     def _published(self, outcome: Outcome, rows: Rows) -> dict[str, Any]:
         assert outcome.member_intercepts is not None
         return {
-            "coefs_": [rows.stored(W) for W, _ in outcome.layers],
-            "intercepts_": [rows.stored(b) for _, b in outcome.layers],
-            "_member_intercepts": rows.rounded(outcome.member_intercepts),
+            "coefs_": [rows.stored(W, outcome.precision) for W, _ in outcome.layers],
+            "intercepts_": [rows.stored(b, outcome.precision) for _, b in outcome.layers],
+            "_member_intercepts": rows.rounded(outcome.member_intercepts, outcome.precision),
         }
 
     @public
@@ -369,7 +374,17 @@ class TwoLayerReLURegressor(GradientRegressor):
                 "return_std=True needs at least two members, and this network has one. Fit with n_members=8, for "
                 "example, and a hidden_layer_size that 8 divides."
             )
-        return tuple(self._evaluated(X, type(self)._predict, type(self)._predict_std))
+        return tuple(evaluated(self, X, type(self)._predict, type(self)._predict_std))
+
+    def _layers(self) -> Layers:
+        d, h, m = self.n_features_in_, int(self.hidden_layer_size), self.n_outputs_
+        for name, given in (("coefs_", self.coefs_), ("intercepts_", self.intercepts_)):
+            if len(given) != 2:
+                raise ValueError(f"{name} has {len(given)} arrays, and this network has two layers.")
+        (W1, W2), (b1, b2) = self.coefs_, self.intercepts_
+        shapes = {"coefs_[0]": (W1, (d, h)), "coefs_[1]": (W2, (h, m))}
+        check_shapes(type(self).__name__, shapes | {"intercepts_[0]": (b1, (h,)), "intercepts_[1]": (b2, (m,))})
+        return [(W1, b1), (W2, b2)]
 
     def _predict_std(self, am: ArrayModule, X: Array) -> Array:
         layers = list(zip(self.coefs_, self.intercepts_, strict=True))

@@ -101,6 +101,8 @@ class SampleSpace(Engine):
 
     def state(self) -> EngineState:
         stored: dict[str, Any] = {name: self._am.to_numpy(getattr(self, name)) for name in self._arrays}
+        if not stored["_U_start"].any():
+            stored["_U_start"] = stored["_U_start"][:0]  # as large as the weights, and zero without an earlier velocity
         stored |= {name: getattr(self, name) for name in self._numbers}
         moments = [self._am.to_numpy(self._velocity())] if self._momentum else []
         stored["problem"] = self._problem()
@@ -117,7 +119,8 @@ class SampleSpace(Engine):
         if self.recognizes(state):
             stored = state["shortcut"]
             for name in self._arrays:
-                setattr(self, name, self._am.from_numpy(stored[name], None))
+                if stored[name].shape == getattr(self, name).shape:
+                    setattr(self, name, self._am.from_numpy(stored[name], None))
             for name in self._numbers:
                 setattr(self, name, stored[name])
             return

@@ -93,6 +93,10 @@ class Model(ABC):
     def plain(self) -> Self:
         """A model of the published form, without members, with parameters and buffers of its own."""
 
+    def with_features(self, n_features: int) -> Self:
+        """The same model for another number of features; only for a model with a hidden layer."""
+        raise NotImplementedError
+
     def average(self, plain: Self) -> None:
         """Set the parameters of `plain` to the average of the members."""
         plain.theta[...] = self.theta
@@ -132,6 +136,14 @@ class Model(ABC):
     @abstractmethod
     def fold(self, parameters: list[np.ndarray], x: Scaling, y: Scaling) -> Layers:
         """The layers of the same function of the raw X and y."""
+
+    @abstractmethod
+    def moved(self, parameters: list[np.ndarray], x: Scaling, y: Scaling) -> list[np.ndarray]:
+        """The parameters, in float64, of the same function in other coordinates; `x` and `y` are of `between`."""
+
+    @abstractmethod
+    def unfold(self, layers: Layers, x: Scaling, y: Scaling) -> list[np.ndarray]:
+        """Parameters, in float64, that `fold` takes to these layers of the raw X and y."""
 
     def member_intercepts(self, parameters: list[np.ndarray], y: Scaling) -> np.ndarray | None:
         """The intercepts (n_members, n_outputs) of the members' last layers for the raw y; the average loses them."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from skrelu._arrays import Array, ArrayModule, DType
 from skrelu._models.base import Layers, Model
-from skrelu._models.standardize import Scaling, fold_inputs, fold_outputs
+from skrelu._models.standardize import Scaling, between, fold_inputs, fold_outputs, identity
 
 Init = Literal["zeros", "uniform", "standard_normal"]
 
@@ -112,6 +112,17 @@ class LinearModel(Model):
         d = self.n_features
         W, b = fold_inputs(W[:d], W[d] if self.fit_intercept else np.zeros(self.n_outputs), x)
         return [fold_outputs(W, b, y)]
+
+    def moved(self, parameters: list[np.ndarray], x: Scaling, y: Scaling) -> list[np.ndarray]:
+        (W,), d = parameters, self.n_features
+        first = fold_inputs(W[:d], W[d] if self.fit_intercept else np.zeros(self.n_outputs), x)
+        W, b = fold_outputs(*first, y)
+        return [np.concatenate([W, b[None]]) if self.fit_intercept else W]
+
+    def unfold(self, layers: Layers, x: Scaling, y: Scaling) -> list[np.ndarray]:
+        ((W, b),) = layers
+        raw = [np.concatenate([W, b[None]]) if self.fit_intercept else W]
+        return self.moved(raw, between(identity(self.n_features), x), between(identity(self.n_outputs), y))
 
     @staticmethod
     def evaluate(am: ArrayModule, layers: Layers, X: Array, out: Array) -> None:

@@ -48,7 +48,7 @@ import numpy as np
 
 from skrelu._arrays import Array, ArrayModule, DType
 from skrelu._models.base import Batch, DrawRows, Layers, Model
-from skrelu._models.standardize import Scaling, fold_inputs, fold_outputs
+from skrelu._models.standardize import Scaling, between, fold_inputs, fold_outputs, identity
 
 Init = Literal["he_normal", "standard_normal"]
 
@@ -145,6 +145,11 @@ class TwoLayerNetwork(Model):
     def plain(self) -> Self:
         shape = self.n_features, self.n_hidden, self.n_outputs
         return type(self)(self.am, *shape, self.fit_intercept, self.theta.dtype, self._init)
+
+    def with_features(self, n_features: int) -> Self:
+        """The same network for another number of features."""
+        shape = n_features, self.n_hidden, self.n_outputs, self.fit_intercept
+        return type(self)(self.am, *shape, self.theta.dtype, self._init, self.n_members, self.scaling_layer)
 
     def average(self, plain: Self) -> None:
         if self.scaling_layer:
@@ -314,6 +319,26 @@ class TwoLayerNetwork(Model):
         first = fold_inputs(W1[:d], W1[d] if self.fit_intercept else np.zeros(self.n_hidden), x)
         last = fold_outputs(W2, b2 if self.fit_intercept else np.zeros(m), y)
         return [first, last]
+
+    def moved(self, parameters: list[np.ndarray], x: Scaling, y: Scaling) -> list[np.ndarray]:
+        W1, W2, b2, a = parameters
+        d, m = self.n_features, self.n_outputs
+        V = W1 * a[:, None] if self.scaling_layer else W1
+        V, b1 = fold_inputs(V[:d], V[d] if self.fit_intercept else np.zeros(self.n_hidden), x)
+        if self.scaling_layer:
+            V = V / np.where(a[:d] == 0.0, 1.0, a[:d])[:, None]  # a[d] is 1
+        W2, b2 = fold_outputs(W2, b2.reshape(-1, m) if self.fit_intercept else np.zeros(m), y)
+        if not self.fit_intercept:
+            return [V, W2, np.zeros(0), a]
+        return [np.concatenate([V, b1[None]]), W2, b2.reshape(-1), a]
+
+    def unfold(self, layers: Layers, x: Scaling, y: Scaling) -> list[np.ndarray]:
+        """Parameters of the average: each member gets its units, and the same intercept."""
+        (W1, b1), (W2, b2) = layers
+        M, b = self.n_members, int(self.fit_intercept)
+        raw = [np.concatenate([W1, b1[None]]) if b else W1, W2 * float(M), np.tile(b2, M * b), np.ones(self.n_inputs)]
+        raw[3] = raw[3][: self.n_inputs * self.scaling_layer]
+        return self.moved(raw, between(identity(self.n_features), x), between(identity(self.n_outputs), y))
 
     def member_intercepts(self, parameters: list[np.ndarray], y: Scaling) -> np.ndarray | None:
         b2 = np.asarray(parameters[2], dtype=np.float64).reshape(-1, self.n_outputs)

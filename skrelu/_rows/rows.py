@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from typing import Literal
 
@@ -11,11 +12,14 @@ import numpy as np
 
 from skrelu._arrays import Array, ArrayModule
 from skrelu._models.base import Layers, Model
-from skrelu._models.standardize import Scaling, blocks_of, identity, measure, row_blocks, standardize
+from skrelu._models.moments import Moments, measure, row_blocks
+from skrelu._models.standardize import Scaling, blocks_of, identity, standardize
 from skrelu._rows.batches import Batches
 from skrelu._rows.fingerprint import fingerprint
 
 _BLOCK_NUMBERS = 2**20  # numbers in a block of raw rows
+# Standard deviations from zero, beyond which a float32 coefficient is off by 2^13 eps = 0.001 of the effect of one.
+_FAR = 2.0**13
 
 
 class Rows:
@@ -35,6 +39,8 @@ class Rows:
     dtype : dtype
         NumPy's dtype of the precision of X.
     """
+
+    is_sparse = False
 
     def __init__(
         self,
@@ -109,21 +115,45 @@ class Rows:
         """The arrays whose bytes are hashed for X."""
         return [self.home.to_numpy(X)]
 
+    def refuse_missing(self) -> None:
+        """Raise ValueError if X is not finite: scikit-learn's check can be switched off."""
+        start = 0
+        for X in self._raw_blocks():
+            bad = np.argwhere(~np.isfinite(self._dense(X)))
+            if len(bad):
+                row, column = bad[0]
+                value = "NaN" if np.isnan(self._dense(X)[row, column]) else "infinity"
+                raise ValueError(
+                    f"X contains {value} in row {start + row}, column {column}. Impute it, or leave out the row."
+                )
+            start += X.shape[0]
+
+    def _dense(self, X: Array) -> np.ndarray:
+        return self.home.to_numpy(X)
+
     def objective_constant(self, reduction: Literal["mean", "sum"]) -> float:
         """c in L = c / (2 n) sum_i s_i |f(x_i) - y_i|^2, with s_i divided by their mean."""
         return 1.0 if reduction == "mean" else 2.0 * self.total_weight
 
-    def measure(self, *, center: bool, two_values: bool) -> tuple[Scaling, Scaling]:
-        """Scaling of X and of y; with `two_values`, columns of X with two values are scaled by their distance."""
-        return self._measure_X(center=center, two_values=two_values), self._measure_y(center=center)
+    def moments(self, *, center: bool, two_values: bool) -> tuple[Moments, Moments]:
+        """Of X and of y; with `two_values`, columns of X with two values are scaled by their distance."""
+        of_X, of_y = self._moments_of_X(center=center, two_values=two_values), self._moments_of_y(center=center)
+        return replace(of_X, total=self.total_weight), replace(of_y, total=self.total_weight)
 
-    def _measure_X(self, *, center: bool, two_values: bool) -> Scaling:
+    def _moments_of_X(self, *, center: bool, two_values: bool) -> Moments:
         blocks = row_blocks(self.X, self._weights, self.home.to_numpy)
-        return measure(blocks, center=center, dtype=self.dtype, two_values=two_values)
+        return measure(blocks, center=center, two_values=two_values)
 
-    def _measure_y(self, *, center: bool) -> Scaling:
+    def _moments_of_y(self, *, center: bool) -> Moments:
+        return measure(row_blocks(self._y, self._weights, np.asarray), center=center)
+
+    def scalings(self, of_X: Moments, of_y: Moments, *, center: bool) -> tuple[Scaling, Scaling]:
+        """The scalings of X and y by their moments, in the precision of X and of y."""
+        return of_X.scaling(center=center, dtype=self.dtype), self._scaling_of_y(of_y, center=center)
+
+    def _scaling_of_y(self, moments: Moments, *, center: bool) -> Scaling:
         dtype = np.dtype(np.float32 if self._y.dtype == np.float32 else np.float64)  # y is standardized in float64
-        return measure(row_blocks(self._y, self._weights, np.asarray), center=center, dtype=dtype)
+        return moments.scaling(center=center, dtype=dtype)
 
     def unscaled(self) -> tuple[Scaling, Scaling]:
         """The scalings that change nothing."""
@@ -131,7 +161,7 @@ class Rows:
 
     def loss_of_a_constant(self, y_scaling: Scaling, c: float, *, center: bool) -> float:
         """The loss of predicting the mean of the standardized y, or zero without `center`; no penalty."""
-        y = self._measure_y(center=center)
+        y = self._scaling_of_y(self._moments_of_y(center=center), center=center)
         return 0.5 * c * float(np.square(y.scale / y_scaling.scale)[~y.constant].sum())
 
     def loss_of_zero(self, y_scaling: Scaling, c: float) -> float:
@@ -158,6 +188,9 @@ class Rows:
             weights = am.from_numpy(weights.reshape(-1, 1), dtype)
         index = None if index is None else am.from_numpy(index, None)
         targets = am.from_numpy(targets, dtype)
+        if x.basis is not None:
+            X, x = am.from_numpy(self.standardized(x), dtype), identity(x.basis.shape[1])
+            return Batches(am, X, targets, weights, x, ones=ones, rows=rows, c=c)
         kind = self._kind_of_batches(x, ones, rows) if products_only else self._dense_batches
         return kind(am, self.training_X, targets, weights, x, ones=ones, rows=rows, c=c, index=index)
 
@@ -182,10 +215,14 @@ class Rows:
         taken = self._taken(np.searchsorted(shares, rng.random(n) * shares[-1], side="right"))
         return standardize(self.home.to_numpy(taken), x, np.dtype(np.float64))
 
+    def standardized(self, x: Scaling) -> np.ndarray:
+        """All rows in the coordinates of `x`, in float64."""
+        return np.concatenate([standardize(self._dense(X), x, np.dtype(np.float64)) for X in self._raw_blocks()])
+
     def predicts_finite(self, model: Model, layers: Layers) -> bool:
         """Whether the layers, rounded as they would be published, predict finite values for all rows."""
         home = self.home
-        rounded = [(self.rounded(W), self.rounded(b)) for W, b in layers]
+        rounded = [(self.rounded(W, self.dtype), self.rounded(b, self.dtype)) for W, b in layers]
         with home.session():
             return all(home.is_finite(model.predict(home, rounded, X)) for X in self._raw_blocks())
 
@@ -193,13 +230,17 @@ class Rows:
         for rows in blocks_of(self.n_samples, max(1, _BLOCK_NUMBERS // self.n_features)):
             yield self.X[rows, ...] if self._index is None else self._taken(self._index[rows])
 
-    def rounded(self, a: np.ndarray) -> Array:
-        """A coefficient in the precision and the library of X."""
-        return self.home.from_numpy(a.astype(self.dtype, copy=False), self.X.dtype)
+    def precision(self, x: Scaling) -> np.dtype:
+        """The dtype of coefficients for the raw X: that of X, unless it would lose digits far from zero."""
+        return np.dtype(np.float64) if (np.abs(x.shift) > _FAR * x.scale).any() else self.dtype
 
-    def stored(self, a: np.ndarray) -> Array:
+    def rounded(self, a: np.ndarray, precision: np.dtype) -> Array:
+        """A coefficient in the library of X."""
+        return self.home.from_numpy(a.astype(precision, copy=False), None)
+
+    def stored(self, a: np.ndarray, precision: np.dtype) -> Array:
         """The same, as published: ValueError if it is too large for that precision."""
-        stored = self.rounded(a)
+        stored = self.rounded(a, precision)
         if not self.home.is_finite(stored):
             raise ValueError(self.beyond_the_range("A coefficient for the raw X and y is", a, "X or y"))
         return stored

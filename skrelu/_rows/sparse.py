@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from skrelu._arrays import Array, SparseArrayModule
+from skrelu._models.moments import Moments
 from skrelu._models.standardize import Scaling
 from skrelu._rows.batches import Batches
 from skrelu._rows.rows import Rows
@@ -17,6 +18,7 @@ from skrelu._rows.sparse_columns import measure_columns
 class SparseRows(Rows):
     """`Rows` whose X is a canonical CSR matrix. On a GPU, the rows of a batch pass to it as they are read."""
 
+    is_sparse = True
     _dense_batches = SparseBatches
 
     @cached_property
@@ -31,12 +33,15 @@ class SparseRows(Rows):
     def _taken(self, indices: np.ndarray) -> Array:
         return self.X[indices]
 
+    def _dense(self, X: Array) -> np.ndarray:
+        return X.toarray()
+
     def _numbers(self, X: Array) -> list[np.ndarray]:
         # One type of index, whatever that of X is.
         return [X.data, X.indices.astype(np.int64), X.indptr.astype(np.int64)]
 
-    def _measure_X(self, *, center: bool, two_values: bool) -> Scaling:
+    def _moments_of_X(self, *, center: bool, two_values: bool) -> Moments:
         X, weights = self.X, self._weights
         if self._index is not None and weights is not None:
             X, weights = self._taken(self._index), weights[self._index]
-        return measure_columns(X, weights, center=center, dtype=self.dtype, two_values=two_values)
+        return measure_columns(X, weights, center=center, two_values=two_values)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from skrelu._models.standardize import Scaling, scaling_of, unit_of
+from skrelu._models.moments import Moments, unit_of
 
 _BLOCK_ENTRIES = 2**16  # entries in a block of rows: the copies of them stay small
 
@@ -16,7 +16,7 @@ _BLOCK_ENTRIES = 2**16  # entries in a block of rows: the copies of them stay sm
 Entries = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
-def measure_columns(X: Any, weights: np.ndarray | None, *, center: bool, dtype: np.dtype, two_values: bool) -> Scaling:
+def measure_columns(X: Any, weights: np.ndarray | None, *, center: bool, two_values: bool) -> Moments:
     """What `measure` gives for X as a dense matrix, from the entries of a canonical CSR matrix; no weight is zero.
 
     A column with a zero is measured relative to zero, and a full column relative to its first row. So the zeros that
@@ -46,7 +46,7 @@ def measure_columns(X: Any, weights: np.ndarray | None, *, center: bool, dtype: 
         square = np.square(values / unit[j] - first[j] - mean[j])
         squares += np.bincount(j, square if w is None else w * square, minlength=d)
     has_two = is_either & (full | (low == 0) | (high == 0)) if two_values else np.zeros(d, dtype=bool)
-    return scaling_of(low, high, unit, (mean + first) * unit, np.sqrt(squares / total), has_two, center, dtype)
+    return Moments(total, low, high, (mean + first) * unit, np.sqrt(squares / total), has_two)
 
 
 def _ranges(X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

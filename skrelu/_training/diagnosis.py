@@ -15,6 +15,7 @@ from skrelu._rows.rows import Rows
 from skrelu._training.loop import Status
 
 _RISE_OF_A_STREAM = 20.0  # few rows have losses far from the mean
+_FOREIGN = 20.0  # of a validation set, likewise
 
 
 def surely_finite(dtype: np.dtype) -> float:
@@ -46,13 +47,17 @@ class Diagnosis:
         The training rows.
     x_scaling, y_scaling : Scaling
     loss_curve : list of float
-        Of this run and those before.
+        Of this run and, unless it is a call of `partial_fit`, those before.
     n_before : int
-        Iterations of the runs before.
+        Iterations of the runs before in the curve.
     initial : array
         theta before the run.
     rate_is_earlier : bool
         Whether the automatic learning rate is that of an earlier call.
+    first_loss : float or None
+        Of all runs that continued each other, if there are earlier ones.
+    n_left_out : int
+        Iterations that came before the curve.
     """
 
     engine: Engine
@@ -63,6 +68,8 @@ class Diagnosis:
     n_before: int
     initial: Array
     rate_is_earlier: bool
+    first_loss: float | None
+    n_left_out: int
 
     def verdict(self, published: Array) -> str | None:
         """A warning if the run went wrong: the model is worse than a constant, or most of its units are inactive.
@@ -71,12 +78,12 @@ class Diagnosis:
         loss of more than twice the first one, or a last one no better than a constant. A learning rate that the user
         chose is a reason, too: no loss in the curve has seen the last step.
         """
-        first, last, top = self._first, self.loss_curve[-1], max(self.loss_curve[self._start :])
         recipe = self.engine.recipe
+        if recipe.is_single_pass:
+            return self._examine_stream(self.loss_curve[-1])
+        first, last, top = self._first, self.loss_curve[-1], max(self.loss_curve[self.n_before :])
         constant = self._loss_of_a_constant()
         has_risen, is_idle = top > 2.0 * first, not last < 0.999 * constant
-        if recipe.is_single_pass:
-            return self._examine_stream(last)
         if not (has_risen or is_idle):
             is_sure = not self._descends or (recipe.learning_rate == "auto" and recipe.momentum == 0.0)
             if is_sure or self.engine.loss() < max(2.0 * first, 0.999 * constant):
@@ -88,17 +95,43 @@ class Diagnosis:
         finally:
             model.theta[...] = final
 
+    def validation_in_other_units(self, start: float) -> str | None:
+        """A note if `start`, the validation loss before training, is far above what the training rows suggest.
+
+        It is in the units of reduction="mean".
+        """
+        model, c = self.engine.model, self.engine.batches.c
+        usual = max(self._first, self._loss_of_a_constant()) / c
+        if start <= _FOREIGN * usual or usual == 0.0:
+            return None
+        final = model.am.copy(model.theta)
+        model.theta[...] = self.initial
+        usual = max(usual, loss_on(model, self.engine.batches) / c)
+        model.theta[...] = final
+        if start <= _FOREIGN * usual:
+            return None
+        return (
+            f"Before training, the loss of the validation set was {start:.3g}, and that of the training rows "
+            f"{usual:.3g}: X_val or y_val seems to be in other units than X and y. A Pipeline transforms X_val like X "
+            "with transform_input=['X_val']. TransformedTargetRegressor does not transform y_val: pass it transformed."
+        )
+
     def _examine_stream(self, loss: float) -> str | None:
         """The verdict on a call of `partial_fit`, whose rows may be few: only a loss far above all reason counts."""
         engine = self.engine
-        usual = 0.5 * engine.batches.c * engine.model.n_outputs  # of a constant, on rows like those of the first call
-        limit = _RISE_OF_A_STREAM * max(self._first, usual, self._loss_of_a_constant())
-        if not loss > limit or not (after := engine.published_loss()) > limit:
+        first = self.loss_curve[0] if self.first_loss is None else self.first_loss
+        usual = 0.5 * engine.batches.c * engine.model.n_outputs  # of a constant, on rows like those of all calls
+        limit = _RISE_OF_A_STREAM * max(first, usual)
+        is_sure = not self._descends or engine.recipe.learning_rate == "auto"  # no loss has seen the step of this call
+        if not loss > limit and is_sure:
+            return None
+        limit = max(limit, _RISE_OF_A_STREAM * self._loss_of_a_constant())
+        if (after := engine.published_loss()) <= limit:
             return None
         return (
-            f"{engine.recipe.name}'s training went wrong: the loss rose from {self._first:.3g} in the first call to "
-            f"{after:.3g} with {self._rate_in_words}. Choose a smaller learning_rate, or start over with a first call "
-            "whose rows are like all later ones: they decide the scaling of X and y."
+            f"{engine.recipe.name}'s training went wrong: the loss rose from {first:.3g} in the first call to "
+            f"{after:.3g} with {self._rate_in_words}. Choose a smaller learning_rate, or look for rows of X and y that "
+            "are far from those before."
         )
 
     def _examine(self, published: Array) -> str | None:
@@ -108,7 +141,7 @@ class Diagnosis:
         after, n_inactive, n_units = engine.published_loss(), *model.count_inactive(engine.batches.in_order())
         model.theta[...] = self.initial
         before = self._first if self._descends else loss_on(model, engine.batches)
-        top = max(*self.loss_curve[self._start :], after)
+        top = max(*self.loss_curve[self.n_before :], after)
         # A growing penalty raises the loss, but not the objective.
         start = before + penalty.value(self.initial)
         has_risen = max(top, after + penalty.value(published)) > 2.0 * start + self._rounding
@@ -137,18 +170,13 @@ class Diagnosis:
         return f"{engine.recipe.name}{said}{remedy or f'Choose {rate} learning_rate{scaled}.'}"
 
     @property
-    def _start(self) -> int:
-        """The first iteration that counts: `partial_fit` looks back at all calls."""
-        return 0 if self.engine.recipe.is_single_pass else self.n_before
-
-    @property
     def _first(self) -> float:
-        return self.loss_curve[self._start]
+        return self.loss_curve[self.n_before]
 
     @property
     def _rests(self) -> bool:
         """Whether the second half of a curve of gradient descent, of 50 iterations or more, is flat."""
-        half = self.loss_curve[(self._start + len(self.loss_curve)) // 2 :]
+        half = self.loss_curve[(self.n_before + len(self.loss_curve)) // 2 :]
         return self._descends and len(half) >= 25 and max(half) - min(half) <= 1e-6 * max(half)
 
     @property
@@ -173,12 +201,13 @@ class Diagnosis:
         """The error message of a run that diverged; leaves theta as it was before the run."""
         engine, recipe, dtype = self.engine, self.engine.recipe, self.rows.dtype
         engine.model.theta[...] = self.initial
-        at = f"{recipe.name} diverged: the loss is not finite at iteration {len(self.loss_curve) - 1}"
+        n = self.n_left_out + len(self.loss_curve)
+        at = f"{recipe.name} diverged: the loss is not finite at iteration {n - 1}"
         if status != "diverged":
-            at = f"{recipe.name} diverged: predictions are not finite after {len(self.loss_curve)} iterations"
+            at = f"{recipe.name} diverged: predictions are not finite after {n} iterations"
         single = " X is float32, which ends at 3.4e+38: with X as float64 the same run may stay finite."
         single = single if dtype == np.float32 else ""
-        if self._descends and status == "diverged" and len(self.loss_curve) == 1:
+        if self._descends and status == "diverged" and n == 1:
             return f"{at}, before any step, so no learning_rate helps: {SCALE_REMEDY}{single}"
         remedy = self._limit_of_stability() or "Choose a smaller learning_rate. If that does not help" + (
             ", divide X and y by a constant." if recipe.standardize and dtype == np.float64 else f": {SCALE_REMEDY}"
@@ -210,7 +239,8 @@ class Diagnosis:
         curvature = engine.curvature(0.01) if self._descends else math.inf
         if not (math.isfinite(curvature) and engine.rate * curvature > 1.0):
             return ""
-        first, start, momentum = self.loss_curve[0], self.loss_curve[self.n_before], engine.recipe.momentum
+        start, momentum = self.loss_curve[self.n_before], engine.recipe.momentum
+        first = start if self.first_loss is None else self.first_loss
         if start > 1e9 * first:  # the weights are far from any sensible size
             return f"The loss was {first:.3g} once: start over with a smaller learning_rate."
         limit = f"2 (1 + momentum) / L = {2.0 * (1.0 + momentum) / curvature:.3g}"

@@ -55,6 +55,7 @@ def run_iterations(
     tol: float | None,
     patience: int,
     verbose: int,
+    n_left_out: int = 0,
     watchers: Sequence[Watcher] = (),
     validation_curve: list[float] | None = None,
 ) -> Status:
@@ -62,9 +63,9 @@ def run_iterations(
 
     With `tol`, training has converged when none of the last `patience` losses improved on the best before by more than
     `tol`. A loss above the first of the curve is never called converged. With `verbose` = k, every k-th iteration is
-    printed as the tutorials do: its number and its loss. If the watchers fill a `validation_curve`, a table with a
-    heading is printed instead. Training stops when one of the `watchers` says so. A
-    KeyboardInterrupt ends it with the last completed iteration; if there is none, the KeyboardInterrupt is raised.
+    printed as the tutorials do: its number, which counts `n_left_out` before the curve, and its loss. If the watchers
+    fill a `validation_curve`, a table with a heading is printed instead. Training stops when one of the `watchers` says
+    so. A KeyboardInterrupt ends it with the last completed iteration; without any, the KeyboardInterrupt is raised.
     """
     before = len(loss_curve)
     checkpoint = Checkpoint(engine, loss_curve)
@@ -72,7 +73,7 @@ def run_iterations(
     try:
         if plateau is None and verbose <= 0 and not watchers:
             return _run_blindly(checkpoint, loss_curve, n_iter)
-        show = _Printer(loss_curve, validation_curve, verbose)
+        show = _Printer(loss_curve, validation_curve, verbose, n_left_out)
         return _run_looking(checkpoint, loss_curve, n_iter, plateau, show, watchers)
     except KeyboardInterrupt:
         checkpoint.recover()
@@ -87,21 +88,26 @@ class _Printer:
     The validation loss is known after the watchers looked, and never for an iteration that diverged.
     """
 
-    def __init__(self, curve: list[float], validation_curve: list[float] | None, verbose: int) -> None:
+    def __init__(self, curve: list[float], validation_curve: list[float] | None, verbose: int, n_left_out: int) -> None:
         self._curve, self._validation_curve, self._verbose = curve, validation_curve, verbose
+        self._n_left_out = n_left_out
         if verbose > 0 and validation_curve is not None:
             print(f"{'iteration':>9}  {'loss':>12}  {'validation loss':>15}")
 
+    @property
+    def _iteration(self) -> int:
+        return self._n_left_out + len(self._curve) - 1
+
     def _is_due(self) -> bool:
-        return self._verbose > 0 and (len(self._curve) - 1) % self._verbose == 0
+        return self._verbose > 0 and self._iteration % self._verbose == 0
 
     def loss(self) -> None:
         if self._validation_curve is None and self._is_due():
-            print(len(self._curve) - 1, self._curve[-1])
+            print(self._iteration, self._curve[-1])
 
     def validation_loss(self) -> None:
         if self._validation_curve is not None and self._is_due():
-            print(f"{len(self._curve) - 1:9d}  {self._curve[-1]:12.6g}  {self._validation_curve[-1]:15.6g}")
+            print(f"{self._iteration:9d}  {self._curve[-1]:12.6g}  {self._validation_curve[-1]:15.6g}")
 
 
 def _run_blindly(checkpoint: Checkpoint, loss_curve: list[float], n_iter: int) -> Status:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,12 +15,16 @@ from skrelu._engines.full_batch import FullBatch
 from skrelu._engines.recipe import Recipe
 from skrelu._models.base import Layers, Model
 from skrelu._models.penalty import Penalty
+from skrelu._models.standardize import Scaling
 from skrelu._rows.rows import Rows
 from skrelu._training.blas_threads import blas_threads
+from skrelu._training.curve import as_list, extended, length
 from skrelu._training.diagnosis import Diagnosis, predicts_finite, surely_finite
 from skrelu._training.early_stopping import BestIterate, Validation, filled, naming_the_validation_set
 from skrelu._training.loop import Status, Watcher, run_iterations
-from skrelu._training.state import AutoRate, TrainingState, copied, counted, measured, scalings
+from skrelu._training.state import AutoRate, TrainingState, copied, scalings
+from skrelu._training.stream import entered, rate_of_a_chunk
+from skrelu._training.wide import begins, entered_row_space
 
 _FEW_ROWS = 10  # weights of more rows whose sum is less are hardly counts
 
@@ -37,6 +41,8 @@ class Outcome:
         The model of the raw X and y, as NumPy arrays.
     member_intercepts : ndarray of shape (n_members, n_outputs) or None
         The intercepts of the members' last layers.
+    precision : dtype
+        Of the published coefficients.
     learning_rate, alpha : float
         As used.
     state : TrainingState
@@ -48,6 +54,7 @@ class Outcome:
     status: Status
     layers: Layers
     member_intercepts: np.ndarray | None
+    precision: np.dtype
     learning_rate: float
     alpha: float
     state: TrainingState
@@ -76,13 +83,24 @@ class Run:
         The validation set.
     state : TrainingState
         With the scalings measured.
+    x : Scaling
+        The coordinates of X.
     """
 
-    def __init__(self, model: Model, recipe: Recipe, rows: Rows, held_out: Rows | None, state: TrainingState) -> None:
+    def __init__(
+        self, model: Model, recipe: Recipe, rows: Rows, held_out: Rows | None, state: TrainingState, x: Scaling
+    ) -> None:
         self._recipe, self._rows, self._state = recipe, rows, state
-        self.engine = start_engine(model, recipe, rows, state)
+        self._x, self._y = x, scalings(state)[1]
+        self.engine = start_engine(model, recipe, rows, state, x)
         self.n_iter = recipe.n_iter(rows.n_samples, self.engine.batches.per_epoch)
-        self.loss_curve = list(state["loss_curve"])
+        # A call of `partial_fit` does not look at the losses before.
+        self.loss_curve = [] if recipe.is_single_pass else as_list(state["loss_curve"])
+        self._left_out = length(state["loss_curve"]) - len(self.loss_curve)
+        self._base_rate = self.engine.rate
+        if recipe.is_single_pass and recipe.learning_rate == "auto" and state["n_chunks"]:
+            self.engine.rate = rate_of_a_chunk(self.engine, state["n_chunks"])
+        self.validation_start = 0.0
         self.validation = None if held_out is None else self._validation(held_out)
         self.best = self.validation.best if self.validation else None
 
@@ -91,11 +109,10 @@ class Run:
         recipe, engine, model = self._recipe, self.engine, self.engine.model
         with naming_the_validation_set():
             c = held_out.objective_constant(recipe.reduction)
-            x, y = scalings(self._state)
             # Batches are of the rows' array module, and products of the model's.
             products_only = not engine.is_shortcut and type(held_out.am) is type(model.am)
             batches = held_out.batches(
-                x, y, ones=model.fit_intercept, rows=model.block_rows(), c=c, products_only=products_only
+                self._x, self._y, ones=model.fit_intercept, rows=model.block_rows(), c=c, products_only=products_only
             )
         curve = filled(self._state["validation_loss_curve"] or [], len(self.loss_curve))
         best = None
@@ -109,15 +126,20 @@ class Run:
                 patience=recipe.patience,
                 stops=not recipe.has_schedule,
             )
-        return Validation(engine, engine.evaluator(batches), curve, self.loss_curve, best)
+        evaluate = engine.evaluator(batches)
+        self.validation_start = evaluate() / c  # in the units of reduction="mean"
+        return Validation(engine, evaluate, curve, self.loss_curve, best)
 
     def iterate(self, watchers: list[Watcher]) -> tuple[Status, Diagnosis]:
         """Run the loop; ValueError if training diverges."""
         recipe, engine, model = self._recipe, self.engine, self.engine.model
-        x, y = scalings(self._state)
+        x, y = self._x, self._y
         initial, n_before = model.am.copy(model.theta), len(self.loss_curve)
-        is_earlier = earlier_rate(recipe, self._state) is not None
-        diagnosis = Diagnosis(engine, self._rows, x, y, self.loss_curve, n_before, initial, is_earlier)
+        is_earlier, earlier = earlier_rate(recipe, self._state) is not None, self._state["loss_curve"]
+        first = float(earlier[0][0]) if earlier else None
+        diagnosis = Diagnosis(
+            engine, self._rows, x, y, self.loss_curve, n_before, initial, is_earlier, first, self._left_out
+        )
         status = run_iterations(
             engine,
             self.loss_curve,
@@ -125,6 +147,7 @@ class Run:
             tol=None if self.best or recipe.has_schedule else recipe.tol,
             patience=recipe.patience,
             verbose=recipe.verbose,
+            n_left_out=self._left_out,
             watchers=watchers,
             validation_curve=self.validation.curve if self.validation else None,
         )
@@ -141,15 +164,17 @@ class Run:
             return model.theta
         return model.am.from_numpy(self.best.theta, None)
 
-    def outcome(self, status: Status, warnings: list[str] | None = None, *, is_live: bool = False) -> Outcome:
+    def outcome(
+        self, status: Status, warnings: Sequence[str] = (), notes: Sequence[str] = (), *, is_live: bool = False
+    ) -> Outcome:
         """The outcome; `is_live` in the middle of the run: at the current iterate, in arrays of its own."""
         engine, model, recipe = self.engine, self.engine.model, self._recipe
         if is_live:
             engine.finish()
         theta = model.theta if is_live else self.published_theta
         curve = self.validation.curve if self.validation else self._state["validation_loss_curve"]
-        c, rate, alpha = engine.batches.c, engine.rate, recipe.alpha
-        auto_rate: AutoRate = {"rate": rate, "c": c, "alpha": alpha, "reduction": recipe.reduction}
+        c, alpha, earlier = engine.batches.c, recipe.alpha, self._state["loss_curve"]
+        auto_rate: AutoRate = {"rate": self._base_rate, "c": c, "alpha": alpha, "reduction": recipe.reduction}
         state: TrainingState = {
             **self._state,
             "parameters": model.parameters(model.theta),
@@ -158,23 +183,24 @@ class Run:
             "auto_rate": auto_rate if recipe.learning_rate == "auto" else None,
             "best": self.best.state() if self.best else None,
             "has_warned": recipe.is_single_pass and (self._state["has_warned"] or bool(warnings)),
-            "loss_curve": self.loss_curve,
-            "validation_loss_curve": None if curve is None else filled(curve, len(self.loss_curve)),
+            "loss_curve": extended(earlier if recipe.is_single_pass else [], self.loss_curve),
+            "validation_loss_curve": curve,
         }
         strength = float(engine.penalty.strength)
-        published, (x, y) = model.parameters(theta), scalings(self._state)
+        published, x, y = model.parameters(theta), self._x, self._y
         return Outcome(
             status=status,
             layers=model.fold(published, x, y),
             member_intercepts=model.member_intercepts(published, y),
-            learning_rate=rate,
+            precision=self._rows.precision(x),
+            learning_rate=engine.rate,
             alpha=strength * state["total_weight"] if alpha == "auto" else alpha,
             state=copied(state) if is_live else state,
-            warnings=warnings or [],
-            notes=[] if is_live else self._notes(),
+            warnings=list(warnings),
+            notes=[] if is_live else [*self._notes_on_weights(), *notes],
         )
 
-    def _notes(self) -> list[str]:
+    def _notes_on_weights(self) -> list[str]:
         """Whether weights look like shares, although the automatic penalty takes them for numbers of rows."""
         total, n, recipe = self._rows.total_weight, self._rows.n_samples, self._recipe
         is_penalized = recipe.alpha == "auto" and recipe.solver == "adam"
@@ -220,13 +246,16 @@ def train(
         If it is interrupted before the first iteration is complete; later, the outcome says so.
     """
     # 1. The rows to train on, and their coordinates, which the first run measures.
+    in_row_space = begins(state, model, recipe, rows) or bool(state["row_space"])
+    name = rows.fingerprint if in_row_space else ""
     if held_out is None and recipe.early_stopping:
         rows, held_out = rows.hold_out(recipe.validation_fraction, state["seed"])
-    if not state["x_scaling"]:
-        state = measured(state, model, recipe, rows)
-    state = counted(state, recipe, rows)
+    state = entered(state, model, recipe, rows)
+    x, _ = scalings(state)
+    if in_row_space:
+        state, model, x = entered_row_space(state, model, rows, name)
     # 2. The engine, where the last run ended, and what looks at its iterations.
-    run = Run(model, recipe, rows, held_out, state)
+    run = Run(model, recipe, rows, held_out, state, x)
     watchers: list[Watcher] = [run.validation] if run.validation else []
     if observer is not None:
         observer.start(run.n_iter, lambda: run.outcome("max_iter", is_live=True))
@@ -254,27 +283,28 @@ def train(
         name, curve = ("validation loss", run.best.curve) if run.best else ("loss", run.loss_curve)
         warnings = [diagnosis.tolerance_not_reached(run.n_iter, name, curve[-1])]
     # 4. The outcome.
-    outcome = run.outcome(status, warnings)
+    foreign = run.validation and diagnosis.validation_in_other_units(run.validation_start)
+    outcome = run.outcome(status, warnings, [foreign] if foreign else [])
     check_predictions(model, rows, outcome)
     return outcome
 
 
-def start_engine(model: Model, recipe: Recipe, rows: Rows, state: TrainingState) -> Engine:
+def start_engine(model: Model, recipe: Recipe, rows: Rows, state: TrainingState, x: Scaling) -> Engine:
     """The engine of a run, resumed where the run before ended."""
     kind = choose(model, rows.n_samples, recipe)
     if not (recipe.is_single_pass and kind.is_shortcut):
-        return _resumed(kind, model, recipe, rows, state)
+        return _resumed(kind, model, recipe, rows, state, x)
     # A single pass pays for a shortcut only if it resumes one, on the same rows.
     if state["engine"] is not None and "shortcut" in state["engine"]:
-        engine = _resumed(kind, model, recipe, rows, state)
+        engine = _resumed(kind, model, recipe, rows, state, x)
         if engine.recognizes(state["engine"]):
             return engine
-    return _resumed(FullBatch, model, recipe, rows, state)
+    return _resumed(FullBatch, model, recipe, rows, state, x)
 
 
-def _resumed(kind: type[Engine], model: Model, recipe: Recipe, rows: Rows, state: TrainingState) -> Engine:
+def _resumed(kind: type[Engine], model: Model, recipe: Recipe, rows: Rows, state: TrainingState, x: Scaling) -> Engine:
     """An engine of this kind, with the parameters, the learning rate and the moments of the state."""
-    x, y = scalings(state)
+    y = scalings(state)[1]
     c = rows.objective_constant(recipe.reduction)
     n_rows = kind.batch_rows(model, rows.n_samples, recipe)
     products_only = not kind.is_shortcut
@@ -320,6 +350,6 @@ def check_predictions(model: Model, rows: Rows, outcome: Outcome) -> None:
     if y_scale.max() > surely_finite(rows.dtype):
         for layer in outcome.layers:
             for coefficients in layer:
-                rows.stored(coefficients)  # an error of its own
+                rows.stored(coefficients, outcome.precision)  # an error of its own
         if not rows.predicts_finite(model, outcome.layers):
             raise ValueError(rows.beyond_the_range("There are predictions for y with deviations", y_scale))

@@ -12,9 +12,10 @@ import numpy as np
 
 from skrelu._engines.base import EngineState
 from skrelu._engines.recipe import Recipe
-from skrelu._models.base import Model
+from skrelu._models.base import Layers, Model
 from skrelu._models.standardize import Scaling
 from skrelu._rows.rows import Rows
+from skrelu._training.curve import Curve
 
 
 class AutoRate(TypedDict):
@@ -47,12 +48,16 @@ class TrainingState(TypedDict):
     engine: EngineState | None
     auto_rate: AutoRate | None
     best: BestState | None
+    row_space: str  # names the rows in whose space the parameters are; empty for those of all columns
+    x_moments: list[np.ndarray]  # of the rows that `total_weight` counts; empty without standardize
+    y_moments: list[np.ndarray]
     total_weight: float  # of the rows that the penalty counts: of `fit`, and of all calls of `partial_fit`
     in_this_pass: float  # the same, since the stream of `partial_fit` began, or began again with its first rows
     first_rows: str  # hashes of the first rows of the stream, and of those of the last run
     last_rows: str
+    n_chunks: int  # calls of `partial_fit` in this stream, on rows that are not those of the call before
     has_warned: bool  # whether a call of `partial_fit` has said that training went wrong
-    loss_curve: list[float]
+    loss_curve: Curve
     validation_loss_curve: list[float] | None
 
 
@@ -69,10 +74,14 @@ def first_state(model: Model, structure: dict[str, Any], rng: np.random.RandomSt
         "engine": None,
         "auto_rate": None,
         "best": None,
+        "row_space": "",
+        "x_moments": [],
+        "y_moments": [],
         "total_weight": 0.0,
         "in_this_pass": 0.0,
         "first_rows": "",
         "last_rows": "",
+        "n_chunks": 0,
         "has_warned": False,
         "loss_curve": [],
         "validation_loss_curve": None,
@@ -80,15 +89,11 @@ def first_state(model: Model, structure: dict[str, Any], rng: np.random.RandomSt
 
 
 def measured(state: TrainingState, model: Model, recipe: Recipe, rows: Rows) -> TrainingState:
-    """The first state with the scalings of the rows, and with weights of 0 for constant columns."""
-    x, y = rows.unscaled()
+    """The first state with the moments and scalings of the rows, and with weights of 0 for constant columns."""
+    (x, y), of_X, of_y = rows.unscaled(), None, None
     if recipe.standardize:
-        x, y = rows.measure(center=model.fit_intercept, two_values=model.has_hidden_layer)
-    if recipe.is_single_pass and x.constant.all():
-        raise ValueError(
-            "The first call of partial_fit takes the scale of X from its rows. No feature varies in them (n_samples="
-            f"{rows.n_samples}). Pass more rows, or use standardize=False."
-        )
+        of_X, of_y = rows.moments(center=model.fit_intercept, two_values=model.has_hidden_layer)
+        x, y = rows.scalings(of_X, of_y, center=model.fit_intercept)
     parameters = [a.copy() for a in state["parameters"]]
     if recipe.solver == "adam":
         rng = np.random.default_rng((state["seed"], 0, 2))  # another stream than those of the shuffles
@@ -96,27 +101,25 @@ def measured(state: TrainingState, model: Model, recipe: Recipe, rows: Rows) -> 
     model.silence(parameters, x, y)
     return {
         **state,
+        "x_moments": of_X.arrays() if of_X else [],
+        "y_moments": of_y.arrays() if of_y else [],
         "x_scaling": [x.shift, x.scale, x.constant],
         "y_scaling": [y.shift, y.scale, y.constant],
         "parameters": [a.astype(rows.dtype) for a in parameters],
     }
 
 
-def counted(state: TrainingState, recipe: Recipe, rows: Rows) -> TrainingState:
-    """The state with the rows of this run counted.
-
-    `partial_fit` adds its rows to those before, unless they are the same again: passes over the same rows are those of
-    one `fit`. A stream that comes back to its first rows is in a further pass, and its rows are counted anew.
-    """
-    weight, signature = rows.total_weight, rows.signature
-    if not recipe.is_single_pass:
-        count = {"total_weight": weight, "in_this_pass": weight, "first_rows": signature}
-    elif signature == state["first_rows"] or not state["first_rows"]:
-        count = {"total_weight": max(weight, state["total_weight"]), "in_this_pass": weight, "first_rows": signature}
-    else:
-        in_pass = state["in_this_pass"] + (0.0 if signature == state["last_rows"] else weight)
-        count = {"total_weight": max(in_pass, state["total_weight"]), "in_this_pass": in_pass}
-    return {**state, **count, "last_rows": signature}  # type: ignore[typeddict-item]
+def restarted(state: TrainingState, model: Model, layers: Layers, dtype: np.dtype) -> TrainingState:
+    """The state at other coefficients for the raw X and y, which no optimizer has seen."""
+    parameters = model.unfold([(np.float64(W), np.float64(b)) for W, b in layers], *scalings(state))
+    return {
+        **state,
+        "parameters": [a.astype(dtype) for a in parameters],
+        "row_space": "",
+        "engine": None,
+        "auto_rate": None,
+        "best": None,
+    }
 
 
 def scalings(state: TrainingState) -> tuple[Scaling, Scaling]:

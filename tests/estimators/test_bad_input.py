@@ -48,7 +48,7 @@ BAD_ARRAYS = {
     "y is longer": (X20[:-1], Y20, None, r"inconsistent numbers of samples: \[19, 20\]"),
     "two y are shorter": (X20, np.ones((19, 2)), None, r"inconsistent numbers of samples: \[20, 19\]"),
     "y is complex": (X20, Y20 + 1j, None, "Complex data not supported"),
-    "y holds words": (X20, ["a"] * 20, None, "could not convert string to float"),
+    "y holds words": (X20, ["a"] * 20, None, "y holds text|could not convert string to float"),
     "y is 3-D": (X20, np.ones((20, 1, 1)), None, "Found array with dim 3"),
     "y has no columns": (X20, np.ones((20, 0)), None, r"y must have at least one column|0 feature\(s\).* minimum of 1"),
     "y is sparse": (X20, sparse.csr_array(Y20[:, None]), None, "[Ss]parse"),

@@ -79,6 +79,7 @@ def test_divergence_in_fit(name, warm_start):
         fitted.fit(*problem(20))
 
 
+@pytest.mark.filterwarnings("ignore:.*training went wrong:sklearn.exceptions.ConvergenceWarning")
 @every_trained
 def test_divergence_in_partial_fit(name):
     fitted = clone(TRAINED[name]).fit(*problem(20)).set_params(learning_rate=1e308)

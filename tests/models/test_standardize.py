@@ -1,20 +1,21 @@
 """Measuring the scaling of the columns, applying it, and folding it into the coefficients."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
 
 from problems import EPS, dtypes
+from skrelu._models.moments import Moments, measure, row_blocks
 from skrelu._models.standardize import (
     Scaling,
+    between,
     blocks_of,
     fold_inputs,
     fold_outputs,
     identity,
-    measure,
-    row_blocks,
     standardize,
 )
 
@@ -34,7 +35,8 @@ def in_blocks(A, weights, rows):
 
 
 def measure_all(A, weights=None, *, center=True, dtype=FLOAT64, rows=None):
-    return measure(in_blocks(A, weights, rows or len(A)), center=center, dtype=np.dtype(dtype))
+    moments = measure(in_blocks(A, weights, rows or len(A)), center=center)
+    return moments.scaling(center=center, dtype=np.dtype(dtype))
 
 
 def reference(A, weights, *, center):
@@ -82,7 +84,7 @@ def test_rows_without_weight_are_ignored(center):
     weights[::3] = 0.0
     expected = measure_all(A[weights > 0], weights[weights > 0], center=center)
     A[::3] = [1e300, -1e300, 0.0, 1e-300, 1e9]
-    scaling = measure(row_blocks(A, weights, np.asarray), center=center, dtype=FLOAT64)
+    scaling = measure(row_blocks(A, weights, np.asarray), center=center).scaling(center=center, dtype=FLOAT64)
     for name in ("shift", "scale", "constant"):
         np.testing.assert_array_equal(getattr(scaling, name), getattr(expected, name))
 
@@ -151,13 +153,85 @@ def test_a_column_of_zeros(center):
     assert scaling.is_identity
 
 
-def test_a_column_that_varies_by_rounding_only_is_constant():
-    A = np.full((100, 1), 0.1)
-    A[::2] += np.spacing(0.1)
-    assert measure_all(A).constant[0]
-    A[::2] = 0.1 + 1e-12
-    assert not measure_all(A).constant[0]
-    assert measure_all(A, dtype=np.float32).constant[0]  # float32 cannot tell these apart
+@dtypes
+@pytest.mark.parametrize("value", [0.1, 1.7e9, -3e-20])
+def test_constant_means_that_no_value_differs(value, dtype):
+    A = np.full((100, 1), value, dtype=dtype)
+    assert measure_all(A, dtype=dtype).constant[0]
+    A[7] = np.nextafter(A[7], dtype(np.inf))
+    scaling = measure_all(A, dtype=dtype)
+    assert not scaling.constant[0]
+    inside = standardize(A, scaling, FLOAT64)[:, 0]
+    # the mean is rounded to the dtype: to one of the two values
+    assert_allclose = np.testing.assert_allclose
+    assert_allclose(inside[7] - inside[0], 1.0 / np.sqrt(0.01 * 0.99), rtol=1e-3)
+
+
+# --- moments of rows that come in parts -------------------------------------------------------------------------------
+
+
+@centers
+@weights_or_none
+@pytest.mark.parametrize("parts", [[500, 500], [1, 999], [1] * 20 + [980], [333, 333, 334]])
+def test_merged_moments_are_those_of_all_rows(parts, weighted, center):
+    A, weights = make_rows()
+    weights = weights if weighted else None
+    edges = np.cumsum([0, *parts])
+    moments = None
+    for start, stop in pairwise(edges):
+        part = measure(in_blocks(A[start:stop], None if weights is None else weights[start:stop], 100), center=center)
+        moments = part if moments is None else moments.merged(part)
+    whole = measure(in_blocks(A, weights, 100), center=center)
+    assert_allclose = np.testing.assert_allclose
+    assert_allclose(moments.total, whole.total, rtol=1000 * EPS)
+    np.testing.assert_array_equal([moments.low, moments.high], [whole.low, whole.high])
+    scaling, expected = (m.scaling(center=center, dtype=FLOAT64) for m in (moments, whole))
+    # a mean is a sum of 1000 terms of up to its magnitude
+    assert_is(scaling, expected.shift, expected.scale, rtol=1000 * EPS * np.abs(A).max() / expected.scale.min())
+    assert_allclose(scaling.scale[:2], expected.scale[:2], rtol=1000 * EPS)
+
+
+def test_merged_constant_columns_stay_exactly_constant():
+    for value in (0.1, -7e-200, 1e300):
+        moments = measure(in_blocks(np.full((7, 1), value), None, 3), center=True)
+        for _ in range(50):
+            moments = moments.merged(measure(in_blocks(np.full((3, 1), value), None, 3), center=True))
+        scaling = moments.scaling(center=True, dtype=FLOAT64)
+        assert scaling.shift[0] == value
+        assert scaling.constant[0]
+
+
+def test_two_values_that_come_in_different_parts():
+    zeros, ones, both, third = (np.array(a)[:, None] for a in ([0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.5, 0.5]))
+    moments = [measure(in_blocks(a, None, 2), center=True, two_values=True) for a in (zeros, ones, both, third)]
+    assert moments[0].merged(moments[1]).merged(moments[2]).scaling(center=True, dtype=FLOAT64).scale[0] == 1.0
+    of_three = moments[2].merged(moments[3]).scaling(center=True, dtype=FLOAT64)
+    assert of_three.scale[0] == pytest.approx(np.std([0.0, 1.0, 0.5, 0.5]), rel=4 * EPS)
+    assert moments[3].merged(moments[2]).scaling(center=True, dtype=FLOAT64).scale[0] == of_three.scale[0]
+
+
+def test_moments_as_arrays_and_back():
+    moments = measure(in_blocks(make_rows()[0], None, 100), center=True, two_values=True)
+    again = Moments.of(moments.arrays())
+    for name, value in vars(moments).items():
+        np.testing.assert_array_equal(getattr(again, name), value)
+
+
+@pytest.mark.parametrize("magnitude", [1e-300, 1e-150, 1e150, 1e300])
+def test_merged_magnitudes_at_the_ends_of_the_range(magnitude):
+    A = make_rows(d=1)[0] * magnitude
+    parts = [measure(in_blocks(a, None, 100), center=True) for a in (A[:10], A[10:])]
+    scaling = parts[0].merged(parts[1]).scaling(center=True, dtype=FLOAT64)
+    assert scaling.scale[0] == pytest.approx(np.std(A / magnitude) * magnitude, rel=1000 * EPS)
+
+
+def test_between_takes_new_coordinates_to_old_ones():
+    A, _ = make_rows()
+    old, new = measure_all(A[:10]), measure_all(A)
+    change = between(old, new)
+    np.testing.assert_allclose(
+        standardize(standardize(A, new, FLOAT64), change, FLOAT64), standardize(A, old, FLOAT64), rtol=1e-9, atol=1e-9
+    )
 
 
 def test_one_row():
@@ -179,7 +253,7 @@ def test_float32_rows_are_measured_in_float64_and_the_result_is_representable(we
     A, weights = make_rows()
     weights = weights if weighted else None
     A = A.astype(np.float32)
-    scaling = measure(row_blocks(A, weights, np.asarray), center=True, dtype=np.dtype(np.float32))
+    scaling = measure(row_blocks(A, weights, np.asarray), center=True).scaling(center=True, dtype=np.dtype(np.float32))
     shift, scale = reference(A.astype(np.float64), weights, center=True)
     np.testing.assert_allclose(scaling.shift, shift, rtol=np.finfo(np.float32).eps, atol=1e-7 * scale.min())
     np.testing.assert_allclose(scaling.scale, scale, rtol=np.finfo(np.float32).eps)  # rounded once

@@ -6,7 +6,8 @@ import pytest
 import skrelu._rows.batches
 from problems import EPS, array_modules, dtypes, problem, weights_for
 from skrelu._arrays import NumpyArrayModule
-from skrelu._models.standardize import Scaling, blocks_of, identity, measure, row_blocks, standardize
+from skrelu._models.moments import measure, row_blocks
+from skrelu._models.standardize import Scaling, blocks_of, identity, standardize
 from skrelu._rows.batches import Batches
 
 weights_or_none = pytest.mark.parametrize("weighted", [True, False], ids=["weighted", "unweighted"])
@@ -126,7 +127,8 @@ def test_the_whole_batch_is_read_once():
 @pytest.mark.usefixtures("keeps")
 def test_standardized_values_agree_with_standardize():
     X, _ = problem(100, 5)
-    scaling = measure(row_blocks(X, weights_for(X), np.asarray), center=True, dtype=np.dtype(np.float64))
+    moments = measure(row_blocks(X, weights_for(X), np.asarray), center=True)
+    scaling = moments.scaling(center=True, dtype=np.dtype(np.float64))
     batches = Batches(NumpyArrayModule(), X, np.zeros((100, 1)), None, scaling, ones=False, rows=30)
     inputs = np.concatenate([batch[0] for batch in collected(batches.in_order())])
     # A product with the reciprocal instead of a quotient: one more rounding.

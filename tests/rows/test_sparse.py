@@ -9,7 +9,8 @@ import skrelu._rows.sparse_batches
 import skrelu._rows.sparse_columns
 from problems import EPS, dtypes
 from skrelu._arrays import NumpyArrayModule, ShiftedRows, SparseArrayModule, canonical
-from skrelu._models.standardize import identity, measure, row_blocks
+from skrelu._models.moments import measure, row_blocks
+from skrelu._models.standardize import identity
 from skrelu._rows.batches import Batches
 from skrelu._rows.rows import Rows
 from skrelu._rows.sparse import SparseRows
@@ -53,6 +54,10 @@ def rows_of(X, weights, sparse_X):
     return kind(am, am, X, np.arange(float(X.shape[0])), weights, np.dtype(X.dtype))
 
 
+def scalings_of(rows, *, center, two_values):
+    return rows.scalings(*rows.moments(center=center, two_values=two_values), center=center)
+
+
 every_weighting = pytest.mark.parametrize("weighting", ["no", "real", "zeros"])
 every_centering = pytest.mark.parametrize("center", [True, False], ids=["centered", "not centered"])
 
@@ -64,8 +69,8 @@ every_centering = pytest.mark.parametrize("center", [True, False], ids=["centere
 def test_columns_are_measured_as_those_of_a_dense_array(entries, weighting, center, dtype, monkeypatch):
     monkeypatch.setattr(skrelu._rows.sparse_columns, "_BLOCK_ENTRIES", entries)
     X, weights = every_kind_of_column(dtype=dtype), some_weights(weighting)
-    dense, _ = rows_of(X, weights, False).measure(center=center, two_values=True)
-    ours, _ = rows_of(X, weights, True).measure(center=center, two_values=True)
+    dense, _ = scalings_of(rows_of(X, weights, False), center=center, two_values=True)
+    ours, _ = scalings_of(rows_of(X, weights, True), center=center, two_values=True)
     np.testing.assert_array_equal(ours.constant, dense.constant)
     # A sum of N terms in another order, of numbers up to the largest of the column; then one rounding to the dtype.
     tolerance = 4 * N * EPS + (np.finfo(dtype).eps if dtype == np.float32 else 0.0)
@@ -75,7 +80,8 @@ def test_columns_are_measured_as_those_of_a_dense_array(entries, weighting, cent
 
 @every_weighting
 def test_a_constant_column_is_constant_exactly(weighting):
-    scaling, _ = rows_of(every_kind_of_column(), some_weights(weighting), True).measure(center=True, two_values=False)
+    rows = rows_of(every_kind_of_column(), some_weights(weighting), True)
+    scaling, _ = scalings_of(rows, center=True, two_values=False)
     assert scaling.constant[[1, 6]].all()
     assert scaling.shift[1] == 0.0
     assert scaling.shift[6] == 0.1
@@ -86,8 +92,9 @@ def test_a_constant_column_is_constant_exactly(weighting):
 def test_magnitudes_at_the_ends_of_the_range(magnitude, center):
     X = every_kind_of_column()[:, [0, 2, 4]] * (magnitude / 4)
     blocks = row_blocks(X, None, np.asarray)
-    dense = measure(blocks, center=center, dtype=X.dtype, two_values=True)
-    ours = measure_columns(canonical(sparse.csr_array(X)), None, center=center, dtype=X.dtype, two_values=True)
+    dense = measure(blocks, center=center, two_values=True).scaling(center=center, dtype=X.dtype)
+    moments = measure_columns(canonical(sparse.csr_array(X)), None, center=center, two_values=True)
+    ours = moments.scaling(center=center, dtype=X.dtype)
     np.testing.assert_allclose(ours.scale, dense.scale, rtol=4 * N * EPS)
     assert np.isfinite(ours.shift).all()
 
@@ -96,8 +103,8 @@ def test_zeros_of_little_weight():
     """The weight of the zeros is a difference of sums; the error is at most that of these sums."""
     X, weights = np.full((N, 1), 3.0), np.ones(N)
     X[7], weights[7] = 0.0, 1e-9
-    dense, _ = rows_of(X, weights, False).measure(center=True, two_values=False)
-    ours, _ = rows_of(X, weights, True).measure(center=True, two_values=False)
+    dense, _ = scalings_of(rows_of(X, weights, False), center=True, two_values=False)
+    ours, _ = scalings_of(rows_of(X, weights, True), center=True, two_values=False)
     np.testing.assert_allclose(ours.scale, dense.scale, rtol=N * EPS / weights[7])
 
 
@@ -112,7 +119,7 @@ def test_batches_are_those_of_a_dense_array_to_the_last_bit(kept, rows, ones, we
         monkeypatch.setattr(skrelu._rows.batches, "KEPT_NUMBERS", 0)
     X, weights = every_kind_of_column(dtype=dtype), some_weights(weighting)
     dense = rows_of(X, weights, False)
-    x, y = dense.measure(center=center, two_values=True)
+    x, y = scalings_of(dense, center=center, two_values=True)
     for scaling in (x, identity(X.shape[1])):
         left, right = (
             given.batches(scaling, y, ones=ones, rows=rows, c=1.0) for given in (dense, rows_of(X, weights, True))
@@ -132,7 +139,7 @@ def gram_case(weighting, center, dtype, monkeypatch):
     monkeypatch.setattr(skrelu._rows.sparse_batches, "_SPARSE_COST", 0)
     X, weights = every_kind_of_column(dtype=dtype)[:, :10], some_weights(weighting)
     rows = rows_of(X, weights, True)
-    x, y = rows.measure(center=center, two_values=True)
+    x, y = scalings_of(rows, center=center, two_values=True)
     batches = rows.batches(x, y, ones=True, rows=N, c=2.0)
     assert isinstance(batches, SparseBatches)
     (batch,) = batches.in_order()
@@ -177,7 +184,7 @@ def test_products_of_sparse_batches(rows, ones, weighting, center, dtype, monkey
         monkeypatch.setattr(skrelu._rows.sparse_batches, name, 0)
     X, weights = every_kind_of_column(dtype=dtype)[:, :10], some_weights(weighting)
     given, am, rng = rows_of(X, weights, True), SparseArrayModule(), np.random.RandomState(0)
-    x, y = given.measure(center=center, two_values=True)
+    x, y = scalings_of(given, center=center, two_values=True)
     dense = given.batches(x, y, ones=ones, rows=rows, c=1.0)
     ours = given.batches(x, y, ones=ones, rows=rows, c=1.0, products_only=True)
     assert isinstance(ours, ProductBatches)
@@ -202,14 +209,14 @@ def test_products_of_sparse_batches(rows, ones, weighting, center, dtype, monkey
 
 def test_products_of_few_or_dense_rows_take_dense_batches():
     given = rows_of(every_kind_of_column(), None, True)
-    x, y = given.measure(center=True, two_values=True)
+    x, y = scalings_of(given, center=True, two_values=True)
     assert isinstance(given.batches(x, y, ones=True, rows=N, c=1.0, products_only=True), SparseBatches)
 
 
 def test_a_far_column_with_some_zeros_has_no_sparse_product(monkeypatch):
     monkeypatch.setattr(skrelu._rows.sparse_batches, "_SPARSE_COST", 0)
     rows = rows_of(every_kind_of_column()[:, [0, 10]], None, True)  # "one zero" in 60 rows
-    x, y = rows.measure(center=True, two_values=True)
+    x, y = scalings_of(rows, center=True, two_values=True)
     assert abs(x.shift[1]) > 2 * x.scale[1]
     batches = rows.batches(x, y, ones=True, rows=N, c=1.0)
     assert batches.gram() is None
@@ -221,7 +228,7 @@ def test_a_far_column_with_some_zeros_has_no_sparse_product(monkeypatch):
 
 def test_dense_data_has_no_sparse_product():
     rows = rows_of(every_kind_of_column()[:, 4:6], None, True)
-    batches = rows.batches(*rows.measure(center=True, two_values=True), ones=True, rows=N, c=1.0)
+    batches = rows.batches(*scalings_of(rows, center=True, two_values=True), ones=True, rows=N, c=1.0)
     assert batches.gram() is None
     assert batches.moments() is None
 

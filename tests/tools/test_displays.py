@@ -71,11 +71,10 @@ def test_several_estimators_on_one_ax():
 
 
 def test_validation_loss_is_dashed_and_of_the_same_color():
-    model = LinearGDRegressor(max_iter=3).fit(X, Y)
-    model.validation_loss_curve_ = [3.0, 2.0, 1.0]
+    model = LinearGDRegressor(max_iter=3).fit(X, Y, X_val=X[:5], y_val=Y[:5])
     LossCurveDisplay.from_estimator(model)  # another color of the cycle
     display = LossCurveDisplay.from_estimator(model, name="model", line_kwargs={"linewidth": 3})
-    assert display.validation_line_.get_ydata().tolist() == [3.0, 2.0, 1.0]
+    assert display.validation_line_.get_ydata().tolist() == model.validation_loss_curve_
     assert display.validation_line_.get_linestyle() == "--" != display.line_.get_linestyle()
     assert display.validation_line_.get_color() == display.line_.get_color()
     assert display.validation_line_.get_linewidth() == display.line_.get_linewidth() == 3

@@ -313,15 +313,6 @@ def test_the_automatic_rate_of_a_sum_follows_the_weight_of_the_rows():
     assert_allclose(model.learning_rate_, before / 10, rtol=4 * EPS)
 
 
-def test_a_first_call_of_partial_fit_has_to_show_a_scale():
-    X, y = problem()
-    for model in (LinearGDRegressor(), TwoLayerReLURegressor(5)):
-        with pytest.raises(
-            ValueError, match=r"No feature varies in them \(n_samples=1\)\. Pass more rows, or use standardize=False"
-        ):
-            model.partial_fit(X[:1], y[:1])
-
-
 def test_a_network_fitted_to_one_row_can_go_on():
     X, y = problem(200)
     model = TwoLayerReLURegressor(20, random_state=0, warm_start=True, max_iter=50).fit(X[:1], y[:1])

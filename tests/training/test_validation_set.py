@@ -67,7 +67,7 @@ def test_a_validation_set_changes_nothing_else(name):
     without = clone(ENGINES[name]).fit(X, y)
     assert without.validation_loss_curve_ is None
     assert len(with_set.validation_loss_curve_) == with_set.n_iter_
-    with_set.validation_loss_curve_ = None
+    with_set._state["validation_loss_curve"] = None
     assert_same_fit(with_set, without)
 
 
@@ -227,7 +227,8 @@ def test_a_validation_loss_that_is_not_finite_is_recorded_as_infinite():
     X, X_val, y_val = (0.01 * X).astype(np.float32), *problem(5, seed=1)
     X_val[2, 1] = 3e38  # is infinite in units of the deviation of X
     for estimator in ENGINES.values():
-        model = clone(estimator).fit(X, y, X_val=X_val, y_val=y_val)
+        with pytest.warns(UserWarning, match="the loss of the validation set was (inf|nan)"):
+            model = clone(estimator).fit(X, y, X_val=X_val, y_val=y_val)
         assert model.validation_loss_curve_ == [math.inf] * N_ITER
         assert np.isfinite(model.predict(X)).all()
     for name in NETWORKS:

@@ -149,10 +149,10 @@ def test_partial_fit_tells_a_loss_that_has_risen():
 
 def test_rows_far_away_do_not_silence_partial_fit():
     X, y = problem(60)
-    model = LinearGDRegressor()
+    model = LinearGDRegressor(standardize=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for shift in (0.0, 50.0, 0.0):  # the second call has a large loss, but its step reduces it
+        for shift in (0.0, 9.0, 0.0):  # the second call has a large loss, but its step reduces it
             model.partial_fit(X, y + shift)
     assert model.loss_curve_[1] > 20 * max(model.loss_curve_[0], 0.5)
     model.set_params(learning_rate=6 * model.learning_rate_)

@@ -1,0 +1,52 @@
+"""The fitted coefficients as a source of training: set by hand, they count as much as those of the last run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from skrelu._arrays import ArrayModule
+from skrelu._engines.recipe import Recipe
+from skrelu._models.base import Model
+from skrelu._rows.fingerprint import checksum
+from skrelu._rows.rows import Rows
+from skrelu._training.state import TrainingState, restarted
+from skrelu._training.wide import resumes
+
+
+def resumed_state(estimator: Any, model: Model, recipe: Recipe, rows: Rows) -> TrainingState:
+    """The state of the last run, or one at the coefficients of the fitted attributes.
+
+    That is if somebody has set or written to them since, or if the run leaves the row space of the last one.
+    """
+    state: TrainingState = estimator._state
+    now = checksum(*numbers_of(vars(estimator), estimator._published_names, rows.home))
+    if now == estimator._checksum and resumes(state, recipe, rows):
+        return state
+    layers = [(rows.home.to_numpy(W), rows.home.to_numpy(b)) for W, b in estimator._layers()]
+    if not all(np.isfinite(a).all() for layer in layers for a in layer):
+        raise ValueError(f"The coefficients that were set on this {type(estimator).__name__} are not finite.")
+    if not estimator.fit_intercept and any(np.any(b) for _, b in layers):
+        raise ValueError("The intercepts that were set are not zero, and fit_intercept=False trains without any.")
+    return restarted(state, model, layers, rows.dtype)
+
+
+def numbers_of(attributes: Mapping[str, Any], names: Iterable[str], home: ArrayModule) -> Iterator[np.ndarray]:
+    """The numbers of the attributes that hold coefficients: arrays, lists of arrays, or a float."""
+    for name in names:
+        value = attributes[name]
+        for a in value if isinstance(value, list | tuple) else [value]:
+            yield np.asarray(a) if isinstance(a, float | int) else home.to_numpy(a)
+
+
+def check_shapes(name: str, shapes: Mapping[str, tuple[Any, tuple[int, ...]]]) -> None:
+    """Raise ValueError if a coefficient set on the estimator called `name` is not of the shape given beside it."""
+    for attribute, (a, expected) in shapes.items():
+        shape = tuple(np.shape(a) if isinstance(a, float | int | list | tuple) else a.shape)
+        if shape != expected:
+            raise ValueError(
+                f"{attribute} was set to an array of shape {shape}, and training of this {name} resumes from shape "
+                f"{expected}. For another shape start over with fit and warm_start=False."
+            )
