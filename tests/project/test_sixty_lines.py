@@ -107,3 +107,25 @@ def test_it_prints_losses_that_fall(capsys):
         assert len(losses) >= 3
         assert losses == sorted(losses, reverse=True)
         assert losses[-1] < factor * losses[0]
+
+
+def code_of_the_tables(header):
+    """The rows below the table header that ends in `header`: the codes of each cell."""
+    page = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
+    table = re.search(rf"^\|.*\| {re.escape(header)} \|\n\|[-|]+\|\n((?:\|.*\n)+)", page, flags=re.MULTILINE).group(1)
+    return [[re.findall(r"`([^`]+)`", cell) for cell in row.split(" | ")] for row in table.splitlines()]
+
+
+def test_the_page_quotes_the_program_and_the_package():
+    page = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
+    text, network = (p.read_text(encoding="utf-8") for p in (PROGRAM, ROOT / "skrelu" / "_models" / "network.py"))
+    first, second = code_of_the_tables("`skrelu/_models/network.py`"), code_of_the_tables("in `skrelu/`")
+    assert len(first) >= 6
+    assert len(second) >= 5
+    for _, (tutorial,), (line,), quoted in first:
+        assert page.count(tutorial) >= 2  # in the program above the table, too
+        assert line in text
+        assert all(code in network for code in quoted)
+    for _, (line,), (path, code) in second:
+        assert line in text
+        assert code in (ROOT / "skrelu" / path).read_text(encoding="utf-8")
