@@ -96,7 +96,7 @@ with threadpool_limits(1), warnings.catch_warnings():
         print(f"{name:26} R2 {scores.mean():5.2f} ± {scores.std(ddof=1) / np.sqrt(5):.2f}")
 
 # %%
-# Without a guard against the noise, the network loses a fifth of its score. Early stopping gets most of it back, and
+# Without a guard against the noise, the network loses a third of its score. Early stopping gets most of it back, and
 # so do the defaults: small members, their average and the penalty. Beyond that there is nothing to gain here. The rows
 # are few and the relation is nearly linear, so `RidgeCV` is as good as any network.
 #
