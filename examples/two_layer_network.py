@@ -1,4 +1,4 @@
-"""The whole method in sixty lines of NumPy: a two-layer network, its gradients by hand, gradient descent and Adam.
+"""A two-layer network in sixty lines of NumPy: gradients by hand, gradient descent and Adam.
 
 The arrays are X (n, d), y (n, m), W1 (d, h), b1 (h,), W2 (h, m) and b2 (m,).
 """
@@ -26,7 +26,7 @@ def backward(X, Z, H, D, W2):
 
 
 def gradient_descent(X, y, W1, W2, rate, n_iter):
-    """The tutorial: all rows in each step, L = sum E^2, no intercepts. Changes W1 and W2, returns the losses."""
+    """The tutorial: all rows in each step, L = sum E^2, no intercepts. Changes W1 and W2."""
     losses = []
     for _ in range(n_iter):
         Z, H, F = forward(X, W1, 0.0, W2, 0.0)
@@ -39,7 +39,7 @@ def gradient_descent(X, y, W1, W2, rate, n_iter):
 
 
 def adam(X, y, parameters, seed, rate, batch_size, n_epochs, beta1=0.9, beta2=0.999, epsilon=1e-8):
-    """Adam: a step for each batch of r rows, L = sum E^2 / (2 r). Changes the parameters, returns each epoch's loss."""
+    """Adam: a step for each batch of r rows, L = sum E^2 / (2 r). Changes the parameters."""
     means, squares = ([np.zeros_like(p) for p in parameters] for _ in range(2))
     losses, t, n_batches = [], 0, max(1, round(len(X) / batch_size))
     for epoch in range(n_epochs):
@@ -53,7 +53,7 @@ def adam(X, y, parameters, seed, rate, batch_size, n_epochs, beta1=0.9, beta2=0.
             gradients = backward(X[rows], Z, H, E / len(rows), parameters[2])  # D = dL/dF = E / r
             for p, g, m, v in zip(parameters, gradients, means, squares, strict=True):
                 m += (1 - beta1) * (g - m)  # the running mean of g,
-                v += (1 - beta2) * (g**2 - v)  # and of g^2; both start at 0, and 1 - beta^t corrects for that
+                v += (1 - beta2) * (g**2 - v)  # and of g^2; 1 - beta^t corrects for a start at 0
                 p -= rate * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + epsilon)
     return losses
 
@@ -66,7 +66,7 @@ if __name__ == "__main__":
             print(f"gradient descent, iteration {t:3}: loss {loss:.6g}")
     X = rng.randn(1000, 5)
     y = np.sin(2 * X[:, :1]) + X[:, 1:2] * X[:, 2:3] + 0.1 * rng.randn(1000, 1)
-    network = [np.sqrt(2 / 5) * rng.randn(5, 100), np.zeros(100), np.sqrt(2 / 100) * rng.randn(100, 1), np.zeros(1)]
-    for epoch, loss in enumerate(adam(X, y, network, seed=0, rate=0.01, batch_size=128, n_epochs=100), start=1):
-        if epoch in (1, 10, 100):
-            print(f"Adam, epoch {epoch:3}: loss {loss:.4f}")
+    W1, W2 = np.sqrt(2 / 5) * rng.randn(5, 100), np.sqrt(2 / 100) * rng.randn(100, 1)
+    losses = adam(X, y, [W1, np.zeros(100), W2, np.zeros(1)], seed=0, rate=0.01, batch_size=128, n_epochs=100)
+    for epoch in (1, 10, 100):
+        print(f"Adam, epoch {epoch:3}: loss {losses[epoch - 1]:.4f}")

@@ -63,8 +63,8 @@ with threadpool_limits(1), warnings.catch_warnings():
         print(f"{name:29} {rmse:.2f} {r2_score(lower_test, completed[name]):9.2f} {seconds:12.1f} s")
 
 # %%
-# Both networks are better than the linear model. By RMSE, `MLPRegressor` on raw pixels is as good as skrelu. By the
-# mean R2 it is the worst of all: its errors at the pixels with little ink are larger than that ink. Scaling X or y
+# By RMSE, both networks are better than the linear model, and `MLPRegressor` on raw pixels is as good as skrelu. By the
+# mean R2 it is the worst of all: at pixels with little ink its errors are larger than the ink. Scaling X, or X and y,
 # improves this score and makes RMSE worse. skrelu is good at both.
 #
 # Neither score can be near perfect: from its upper half alone, nobody can say how a 3 ends, or whether it is a 3.
