@@ -10,7 +10,8 @@ the network takes its sparse output as it is. No scaler is needed. The data imit
 # The data
 # --------
 # This program generates the table, so it needs no download. The price grows as a power of the carat, with a factor for
-# each grade of cut, color and clarity. A tenth of the measured depths and tables is missing.
+# each grade of cut, color and clarity, which is larger for heavy stones. A tenth of the depths and of the table widths
+# is missing.
 
 import numpy as np
 
@@ -26,7 +27,7 @@ log_price = 8.3 + 1.7 * np.log(columns["carat"])
 for (name, levels), gain in zip(grades.items(), (0.15, 0.6, 1.0), strict=True):
     grade = rng.integers(len(levels), size=n_rows)
     columns[name] = np.array(levels, dtype=object)[grade]
-    log_price += gain * (grade / (len(levels) - 1) - 0.5) * (1.0 + 0.5 * (name == "clarity") * (columns["carat"] > 1))
+    log_price += gain * (1.0 + 0.3 * (columns["carat"] > 1)) * (grade / (len(levels) - 1) - 0.5)
 columns["depth"] = rng.normal(61.7, 1.4, n_rows).round(1)
 columns["table"] = rng.normal(57.5, 2.2, n_rows).round(0)
 log_price -= 0.05 * np.abs(columns["depth"] - 61.7)
@@ -55,8 +56,12 @@ names = list(columns)
 numbers, categories = [names.index(name) for name in ("carat", "depth", "table")], [1, 2, 3]
 fill = SimpleImputer(strategy="median", add_indicator=True)
 one_hot = OneHotEncoder(handle_unknown="ignore")
-encode = ColumnTransformer([("numbers", fill, numbers), ("categories", one_hot, categories)], sparse_threshold=1.0)
-print(f"{type(encode.fit_transform(X)).__name__} of shape {encode.fit_transform(X).shape}")
+encode = ColumnTransformer(
+    [("numbers", fill, numbers), ("categories", one_hot, categories)],
+    sparse_threshold=1.0,  # sparse, however full it is
+)
+encoded = encode.fit_transform(X)
+print(f"{type(encoded).__name__} of shape {encoded.shape}")
 
 model = make_pipeline(encode, TwoLayerReLURegressor(random_state=0))
 
@@ -70,7 +75,8 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import RidgeCV
 from sklearn.neural_network import MLPRegressor
 
-scaled = ColumnTransformer([("numbers", make_pipeline(fill, StandardScaler()), numbers), ("rest", one_hot, categories)])
+fill_and_scale = make_pipeline(fill, StandardScaler())
+scaled = ColumnTransformer([("numbers", fill_and_scale, numbers), ("categories", one_hot, categories)])
 in_order = OrdinalEncoder(categories=list(grades.values()))
 ordered = ColumnTransformer([("numbers", "passthrough", numbers), ("categories", in_order, categories)])
 models = {
