@@ -89,20 +89,26 @@ print(f"largest difference of the weights w1: {np.abs(model.coefs_[0] - w1).max(
 print(f"{1000 * time_of_the_program:.0f} ms for the program, {1000 * time_of_the_estimator:.0f} ms for the estimator")
 
 # %%
-# The two curves coincide. The right plot shows their relative difference, which is rounding. It grows because the
-# losses fall by eleven orders of magnitude. (A logarithmic axis cannot show differences of zero.)
+# The two curves coincide.
 
 import matplotlib.pyplot as plt
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2))
-left.semilogy(losses, color="#f2b880", linewidth=7, label="the tutorial's program")
-left.semilogy(model.loss_curve_, color="#1f5fa8", linewidth=1.6, label="TwoLayerReLURegressor")
-left.set(title="The same 500 losses", xlabel="iteration", ylabel="sum of squared errors")
-left.legend()
-right.semilogy(difference, ".", color="#1f5fa8", markersize=3)
-right.axhline(np.finfo(float).eps, color="#8a8a8a", linestyle="--", linewidth=1)
-right.text(495, 1.3 * np.finfo(float).eps, "machine epsilon", color="#6a6a6a", ha="right", va="bottom")
-right.set(title="Their relative difference", xlabel="iteration", ylim=(5e-17, 1e-6))
+figure, axes = plt.subplots(figsize=(7.5, 4.2))
+axes.semilogy(losses, color="#f2b880", linewidth=7, label="the tutorial's program")
+axes.semilogy(model.loss_curve_, color="#1f5fa8", linewidth=1.6, label="TwoLayerReLURegressor")
+axes.set(title="The same 500 losses", xlabel="iteration", ylabel="sum of squared errors")
+axes.legend()
+plt.show()
+
+# %%
+# Their relative difference is rounding. It grows because the losses fall by eleven orders of magnitude. (A logarithmic
+# axis cannot show differences of zero.)
+
+figure, axes = plt.subplots(figsize=(7.5, 3.6))
+axes.semilogy(difference, ".", color="#1f5fa8", markersize=3)
+axes.axhline(np.finfo(float).eps, color="#8a8a8a", linestyle="--", linewidth=1)
+axes.text(495, 1.3 * np.finfo(float).eps, "machine epsilon", color="#6a6a6a", ha="right", va="bottom")
+axes.set(title="Relative difference of the losses", xlabel="iteration", ylim=(5e-17, 1e-6))
 plt.show()
 
 # %%

@@ -52,24 +52,31 @@ for _ in range(300):
 import matplotlib.pyplot as plt
 from sklearn.metrics import PredictionErrorDisplay
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), width_ratios=(1, 1.25))
+figure, axes = plt.subplots(figsize=(5.4, 4.8))
 PredictionErrorDisplay.from_estimator(
     model,
     inputs,
     targets[:, 0],
     kind="actual_vs_predicted",
     subsample=None,
-    ax=left,
+    ax=axes,
     scatter_kwargs={"s": 9, "alpha": 0.5, "edgecolor": "none"},
     line_kwargs={"color": "#c22f2f", "linewidth": 1.5},
 )
 ticks = np.arange(-40, 41, 20)
-left.set(title="At 45 degrees", xlabel="outputs", ylabel="targets", xticks=ticks, yticks=ticks)
+axes.set(title="Outputs and targets: a line at 45 degrees", xlabel="outputs", ylabel="targets")
+axes.set(xticks=ticks, yticks=ticks)
+plt.show()
+
+# %%
+# The path of the three coefficients: the weights are there after a few iterations, the bias after 300.
+
+figure, axes = plt.subplots(figsize=(7.5, 4.2))
 for values, truth, name in zip(np.transpose(path), (2, -3, 5), ("weight of x", "weight of z", "bias"), strict=True):
-    (line,) = right.plot(np.arange(1, 301), values, linewidth=2, label=name)
-    right.axhline(truth, color=line.get_color(), linestyle=":", linewidth=1)
-right.set(title="The path to 2, -3 and 5", xlabel="iteration", xscale="log")
-right.legend(loc="center right", bbox_to_anchor=(1, 0.36))
+    (line,) = axes.plot(np.arange(1, 301), values, linewidth=2, label=name)
+    axes.axhline(truth, color=line.get_color(), linestyle=":", linewidth=1)
+axes.set(title="The path to 2, -3 and 5", xlabel="iteration", xscale="log")
+axes.legend(loc="center right", bbox_to_anchor=(1, 0.36))
 plt.show()
 
 # %%

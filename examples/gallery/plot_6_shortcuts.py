@@ -54,34 +54,39 @@ print(f"shortcut against loop:    {np.abs(shortcut - loop).max():.1e}")
 print(f"shortcut against formula: {np.abs(shortcut - formula).max():.1e}")
 
 # %%
-# The left plot shows the bowl from above, with the path: circles are the iterates of the loop, dots those of the
-# shortcut. The right plot shows the errors of the same path along the two eigenvectors: each error falls as a power of
-# its factor. The rate is 1.8 / L, so the factor of the steep direction is -0.8, and the path swings from side to side.
+# The plot shows the bowl from above, with the path: circles are the iterates of the loop, dots those of the shortcut.
 
 import matplotlib.pyplot as plt
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.8))
+figure, axes = plt.subplots(figsize=(6, 4.8))
 low, high = loop.min(axis=0) - 0.3, loop.max(axis=0) + 0.3
 a, b = np.meshgrid(np.linspace(low[0], high[0], 200), np.linspace(low[1], high[1], 200))
 offsets = np.stack([a - best[0], b - best[1]], axis=-1)
 height = np.einsum("...i,ij,...j->...", offsets, G, offsets) / 2
-left.contourf(a, b, np.sqrt(height), levels=24, cmap="Blues", alpha=0.7)
-left.plot(*loop.T, "o-", color="#dd7a1c", markersize=9, markerfacecolor="none", linewidth=1, label="loop")
-left.plot(*shortcut.T, ".", color="black", markersize=4, label="shortcut")
-left.plot(*best, "*", color="#c22f2f", markersize=13, label="least squares")
-left.set(title="The path", xlabel="first coefficient", ylabel="second coefficient")
-left.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
-left.grid(False)
-left.legend(loc="upper left")
+axes.contourf(a, b, np.sqrt(height), levels=24, cmap="Blues", alpha=0.7)
+axes.plot(*loop.T, "o-", color="#dd7a1c", markersize=9, markerfacecolor="none", linewidth=1, label="loop")
+axes.plot(*shortcut.T, ".", color="black", markersize=4, label="shortcut")
+axes.plot(*best, "*", color="#c22f2f", markersize=13, label="least squares")
+axes.set(title="The path of gradient descent", xlabel="first coefficient", ylabel="second coefficient")
+axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
+axes.grid(False)
+axes.legend(loc="upper left")
+plt.show()
+
+# %%
+# The errors of the same path along the two eigenvectors: each falls as a power of its factor. The rate is 1.8 / L, so
+# the factor of the steep direction is -0.8, and the path swings from side to side.
+
+figure, axes = plt.subplots(figsize=(7.5, 4.2))
 errors = np.abs((loop - best) @ V)
 for k, name in ((1, "steep"), (0, "flat")):
     factor = 1 - rate * curvatures[k]
-    right.semilogy(errors[:, k], "o", markerfacecolor="none", markersize=8, label=f"loop, {name} direction")
-    right.semilogy(
+    axes.semilogy(errors[:, k], "o", markerfacecolor="none", markersize=8, label=f"loop, {name} direction")
+    axes.semilogy(
         errors[0, k] * abs(factor) ** np.arange(31), "k-", linewidth=1, label=f"first error x |{factor:.2f}|$^t$"
     )
-right.set(title="Its errors along the eigenvectors", xlabel="iteration t")
-right.legend(loc="lower left")
+axes.set(title="Errors of the path along the eigenvectors", xlabel="iteration t")
+axes.legend(loc="lower left")
 plt.show()
 
 # %%
@@ -92,9 +97,8 @@ plt.show()
 #
 # .. math:: Z \leftarrow Z - \eta\, (X X^T)\, \mathrm dZ, \qquad W_1(t) = W_1(0) - \eta X^T \sum \mathrm dZ ,
 #
-# and :math:`W_1` is assembled at the end. With few rows and many columns, an iteration costs much less. The plots show
-# the time of 100 iterations on 100 rows for a growing number of columns, and the largest difference between the weights
-# of shortcut and loop.
+# and :math:`W_1` is assembled at the end. With few rows and many columns, an iteration costs much less. The plot shows
+# the time of 100 iterations on 100 rows for a growing number of columns.
 
 import time
 
@@ -122,14 +126,20 @@ with threadpool_limits(1):
             weights.append(model.coefs_[0])
         differences.append(np.abs(weights[0] - weights[1]).max() / np.abs(weights[1]).max())
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.0))
-left.loglog(columns, times[False], "o-", color="#8a8a8a", label="precompute=False")
-left.loglog(columns, times[True], "o-", color="#1f5fa8", label="precompute=True")
-left.set(title="Time of 100 iterations", xlabel="columns of X", ylabel="milliseconds of processor time")
-left.legend()
-right.loglog(columns, differences, "o", color="#1f5fa8")
-right.axhline(np.finfo(float).eps, color="#8a8a8a", linestyle="--", linewidth=1)
-right.text(columns[0], 1.2 * np.finfo(float).eps, "machine epsilon", color="#6a6a6a", va="bottom")
-right.set(title="Relative difference of the weights", xlabel="columns of X", ylim=(1e-16, 1e-11))
+figure, axes = plt.subplots(figsize=(7.5, 4.0))
+axes.loglog(columns, times[False], "o-", color="#8a8a8a", label="precompute=False")
+axes.loglog(columns, times[True], "o-", color="#1f5fa8", label="precompute=True")
+axes.set(title="Time of 100 iterations", xlabel="columns of X", ylabel="milliseconds of processor time")
+axes.legend()
 plt.show()
 print(f"at {columns[-1]} columns: {times[False][-1] / times[True][-1]:.1f} times faster")
+
+# %%
+# The largest difference between the weights of shortcut and loop is rounding.
+
+figure, axes = plt.subplots(figsize=(7.5, 3.2))
+axes.loglog(columns, differences, "o", color="#1f5fa8")
+axes.axhline(np.finfo(float).eps, color="#8a8a8a", linestyle="--", linewidth=1)
+axes.text(columns[0], 1.2 * np.finfo(float).eps, "machine epsilon", color="#6a6a6a", va="bottom")
+axes.set(title="Relative difference of the weights", xlabel="columns of X", ylim=(1e-16, 1e-11))
+plt.show()

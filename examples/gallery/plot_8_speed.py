@@ -71,17 +71,32 @@ for d, name, theirs, mine in rows:
 
 import matplotlib.pyplot as plt
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2))
+figure, axes = plt.subplots(figsize=(7.5, 4.2))
+faster = {}
 for name, marker in (("float64", "o"), ("float32", "s")):
     mine = [row for row in rows if row[1] == name]
     columns = [row[0] for row in mine]
-    left.loglog(columns, [1000 * row[2] for row in mine], marker + "-", color="#8a8a8a", label=f"MLPRegressor, {name}")
-    left.loglog(columns, [1000 * row[3] for row in mine], marker + "-", color="#1f5fa8", label=f"skrelu, {name}")
-    right.semilogx(columns, [row[2] / row[3] for row in mine], marker + "-", label=name)
-left.set(title=f"{N_PASSES} passes over {N_ROWS} rows", xlabel="columns of X", ylabel="milliseconds of processor time")
-left.set(xticks=columns, xticklabels=columns)
-left.legend()
-right.axhline(1, color="#8a8a8a", linestyle="--", linewidth=1)
-right.set(title="Times faster", xlabel="columns of X", ylim=(0, None), xticks=columns, xticklabels=columns)
-right.legend()
+    axes.loglog(columns, [1000 * row[2] for row in mine], marker + "-", color="#8a8a8a", label=f"MLPRegressor, {name}")
+    axes.loglog(columns, [1000 * row[3] for row in mine], marker + "-", color="#1f5fa8", label=f"skrelu, {name}")
+    faster[name] = [row[2] / row[3] for row in mine]
+axes.set(
+    title=f"Time of {N_PASSES} passes over {N_ROWS} rows",
+    xlabel="columns of X",
+    ylabel="milliseconds of processor time",
+)
+axes.set(xticks=columns, xticklabels=columns)
+axes.legend()
+plt.show()
+
+# %%
+# The same as a ratio: how many times faster skrelu is.
+
+figure, axes = plt.subplots(figsize=(7.5, 3.6))
+for name, marker in (("float64", "o-"), ("float32", "s-")):
+    axes.semilogx(columns, faster[name], marker, label=name)
+axes.axhline(1, color="#8a8a8a", linestyle="--", linewidth=1)
+axes.set(
+    title="Times faster than MLPRegressor", xlabel="columns of X", ylim=(0, None), xticks=columns, xticklabels=columns
+)
+axes.legend()
 plt.show()
