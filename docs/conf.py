@@ -51,7 +51,7 @@ html_theme_options = {
     # The contents of a page stand beside it, except where programs and tables need the width.
     "secondary_sidebar_items": {
         "**": ["page-toc"],
-        **{page: [] for page in ["index", "benchmarks", "scale_out", "gallery/index", *GALLERY]},
+        **{page: [] for page in ["index", "mlp", "benchmarks", "scale_out", "gallery/index", *GALLERY]},
     },
     "footer_start": ["copyright"],
     "footer_end": [],
