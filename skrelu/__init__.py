@@ -1,4 +1,13 @@
-"""scikit-learn regressors trained by hand-written gradients: a two-layer ReLU network, and a linear model."""
+"""scikit-learn regressors trained by hand-written gradients: a two-layer ReLU network, and a linear model.
+
+    TwoLayerReLURegressor                     the network: fit(X, y) on raw columns, predict(X), score(X, y)
+    LinearGDRegressor                         linear regression by gradient descent
+    LossCurveDisplay, LearningRateDisplay     plots of a fit, and of a search over the learning rate
+    to_onnx, register_onnx_converters         export to ONNX, of a model and of a pipeline
+
+`help(skrelu.TwoLayerReLURegressor)` documents each parameter, `python -m skrelu` shows it at work, and the guide is in
+docs/ of the source: user_guide.md, preparing_data.md, mathematics.md.
+"""
 
 from skrelu._linear import LinearGDRegressor
 from skrelu._tools.learning_rate import LearningRateDisplay

@@ -121,7 +121,7 @@ class LinearGDRegressor(GradientRegressor):
 
     References
     ----------
-    .. [1] Y. Nesterov, Lectures on Convex Optimization, 2nd ed., Springer, 2018, section 2.1.5.
+    .. [1] Nesterov, Y., Lectures on Convex Optimization, 2nd ed., Springer, 2018, section 2.1.5.
 
     Examples
     --------

@@ -170,9 +170,9 @@ class TwoLayerReLURegressor(GradientRegressor):
 
     References
     ----------
-    .. [1] K. He et al., Delving Deep into Rectifiers, ICCV 2015.
-    .. [2] D. P. Kingma and J. Ba, Adam: A Method for Stochastic Optimization, ICLR 2015.
-    .. [3] I. Loshchilov and F. Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR 2017.
+    .. [1] He, K. et al., Delving Deep into Rectifiers, ICCV 2015.
+    .. [2] Kingma, D. P. and Ba, J., Adam: A Method for Stochastic Optimization, ICLR 2015.
+    .. [3] Loshchilov, I. and Hutter, F., SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR 2017.
 
     Examples
     --------

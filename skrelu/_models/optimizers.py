@@ -41,7 +41,7 @@ class GradientDescent(Optimizer):
         self.step_count += 1
 
 
-# A penalty drives the weights of inactive units, and their moments, towards 0. Numbers below the normal range
+# A penalty drives the weights of inactive units, and their moments, toward 0. Numbers below the normal range
 # (1e-38 in float32, 1e-308 in float64) slow arithmetic down by up to 100 times, so they become 0 before they get there.
 # A weight of 1e-12 is below rounding beside its neighbors in float32; its gradient, lambda times the weight, has a
 # square in the normal range. A moment v below 1e-24 does not change sqrt(v) + epsilon.
