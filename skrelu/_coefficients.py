@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from skrelu._arrays import ArrayModule
 from skrelu._engines.recipe import Recipe
-from skrelu._models.base import Model
+from skrelu._models.base import Layers, Model
 from skrelu._rows.fingerprint import checksum
 from skrelu._rows.rows import Rows
 from skrelu._training.state import TrainingState, restarted
@@ -50,3 +50,15 @@ def check_shapes(name: str, shapes: Mapping[str, tuple[Any, tuple[int, ...]]]) -
                 f"{attribute} was set to an array of shape {shape}, and training of this {name} resumes from shape "
                 f"{expected}. For another shape start over with fit and warm_start=False."
             )
+
+
+def checked_layers(name: str, coefs: Sequence[Any], intercepts: Sequence[Any], widths: tuple[int, int, int]) -> Layers:
+    """The layers of a network called `name`, of these widths from the inputs to the outputs."""
+    d, h, m = widths
+    for attribute, given in (("coefs_", coefs), ("intercepts_", intercepts)):
+        if len(given) != 2:
+            raise ValueError(f"{attribute} has {len(given)} arrays, and this network has two layers.")
+    (W1, W2), (b1, b2) = coefs, intercepts
+    shapes = {"coefs_[0]": (W1, (d, h)), "coefs_[1]": (W2, (h, m))}
+    check_shapes(name, shapes | {"intercepts_[0]": (b1, (h,)), "intercepts_[1]": (b2, (m,))})
+    return [(W1, b1), (W2, b2)]

@@ -122,9 +122,9 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
     ) -> Self:
         """Fit the model.
 
-        With ``warm_start=True`` training resumes where the last call ended, in the standardized coordinates of the
-        first call. If `fit` fails, the estimator stays as it was (a RandomState passed as `random_state` has advanced).
-        If it is interrupted, the completed iterations are kept. Callbacks set with `set_callbacks` are called for each
+        With ``warm_start=True`` training resumes where the last call ended, in its standardized coordinates. If `fit`
+        fails, the estimator stays as it was (a RandomState passed as `random_state` has advanced). After an
+        interruption, the completed iterations are kept. Callbacks set with `set_callbacks` are called in each
         iteration.
 
         Parameters
@@ -132,8 +132,8 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training inputs. float32 and float64 are used as they are; anything else becomes float64. C-contiguous
             arrays are not copied. pandas, polars and pyarrow tables are accepted. A sparse matrix or array becomes CSR
-            and is read in dense or sparse batches; only the shortcut for X with fewer rows than columns makes it dense
-            as a whole.
+            and is read in dense or sparse batches; only the shortcut of gradient descent for X with fewer rows than
+            columns makes it dense as a whole. Dates and text are an error.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -168,6 +168,8 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
             If `tol` is set and was not reached within `max_iter` iterations. If training went wrong: the loss rose to
             more than twice its first value and the model is worse than a constant; the loss came to rest above that of
             a constant; or nine of ten hidden units are inactive on every training row and cannot learn.
+        UserWarning
+            If the validation set seems to be in other units than X and y, or sample weights look like shares.
         """
         validation_set = X_val, y_val, sample_weight_val
         with self._replaced_on_success() as fitted, np.errstate(all="ignore"):  # overflow is found and reported
@@ -180,10 +182,16 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one pass over X (one iteration of gradient descent), at a constant learning rate.
 
-        The first call initializes the model and, with ``standardize=True``, takes the centering and scaling from its
-        rows, so they should be representative; later calls keep both. The penalty counts the rows of all calls.
-        After a `fit` on the same rows it resumes exactly; from the start it is exactly what `fit` with
-        ``precompute=False`` does. If it fails, or is interrupted before its end, the estimator stays as it was.
+        The first call initializes the model; it may have a single row. The rows of all calls are one stream: the
+        penalty counts them, and with ``standardize=True`` training is centered and scaled by the mean and the standard
+        deviation of all rows so far. For that, the weights move to the new coordinates, and the function stays as it
+        is. (Except: if the scale of a feature changes by more than a tenth in a call, the weights of a network follow
+        it by a tenth.) Rows of the last call, and those that come again in a further pass, count once.
+
+        Passes over the same rows are those of one `fit`: after a `fit` they resume it exactly, and from the start they
+        are exactly what `fit` with ``precompute=False`` does. If a call fails, or is interrupted before its end, the
+        estimator stays as it was. A call takes the same time and memory however many came before, and `loss_curve_`
+        keeps one number of each.
 
         Parameters
         ----------
@@ -207,7 +215,8 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         Warns
         -----
         ConvergenceWarning
-            Once, if the loss of a call is more than 20 times that of the first call and of a constant.
+            Once, if the loss of a call is more than 20 times that of the first call and of a constant: training
+            diverges, or the rows are far from those before.
         """
         self._validate_params()  # the decorator skips it for a fitted estimator
         recipe = self._recipe()

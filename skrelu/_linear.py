@@ -37,7 +37,8 @@ class LinearGDRegressor(GradientRegressor):
     ----------
     learning_rate : float or "auto", default="auto"
         The step size :math:`\eta`, in (0, inf). "auto" is 1/L, with L the largest eigenvalue of the Hessian of the
-        objective. The objective then never rises. Above 2/L gradient descent diverges.
+        objective. The objective then never rises. Above 2/L gradient descent diverges. In a stream of `partial_fit`,
+        "auto" is stable on each chunk, smaller for small chunks, and falls with their number.
     max_iter : int, default=1000
         Number of iterations, at least 1.
     alpha : float, default=0.0
@@ -58,7 +59,8 @@ class LinearGDRegressor(GradientRegressor):
         If set, stop when an iteration does not lower the loss by more than `tol`. In [0, inf), in units of the loss.
     warm_start : bool, default=False
         Whether `fit` resumes where the last call ended. A `fit` of a and then of b iterations equals one `fit` of a + b
-        iterations. The scaling of the first call is kept.
+        iterations. The scaling stays as it is. If `coef_` or `intercept_` were set or written to by hand, `fit` and
+        `partial_fit` resume from these.
     precompute : "auto" or bool, default="auto"
         Whether to compute all iterates at once from an eigendecomposition instead of iterating. "auto" does so if it
         costs less; True always does; False always iterates. The results agree up to rounding.
@@ -90,7 +92,7 @@ class LinearGDRegressor(GradientRegressor):
     n_iter_ : int
         Length of `loss_curve_`.
     learning_rate_ : float
-        The learning rate used.
+        The learning rate used; that of the last call of `partial_fit`.
     alpha_ : float
         The penalty strength used.
     n_outputs_ : int

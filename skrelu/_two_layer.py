@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skrelu._arrays import Array, ArrayModule
-from skrelu._coefficients import check_shapes
+from skrelu._coefficients import checked_layers
 from skrelu._decorators import public
 from skrelu._engines.recipe import Recipe
 from skrelu._estimator import GradientRegressor
@@ -49,7 +49,8 @@ class TwoLayerReLURegressor(GradientRegressor):
         a constant learning rate.
     learning_rate : float or "auto", default="auto"
         The step size, in (0, inf). "auto" is 0.01 for adam. For gd it is 1/L, where L is the largest eigenvalue of the
-        Gauss-Newton matrix of the objective at the initial weights; far above 2/L gradient descent diverges.
+        Gauss-Newton matrix of the objective at the initial weights; far above 2/L gradient descent diverges. In a
+        stream of `partial_fit`, "auto" is smaller for small chunks and falls with their number.
     learning_rate_schedule : {"auto", "cosine", "constant"}, default="auto"
         For adam: "cosine" lowers the learning rate to 0 along half a cosine, step by step, and training runs to the end
         of the schedule; "constant" keeps the rate, so that training can stop. "auto" is "constant" with
@@ -102,12 +103,14 @@ class TwoLayerReLURegressor(GradientRegressor):
     warm_start : bool, default=False
         Whether `fit` resumes where the last call ended. With a constant learning rate, ``fit`` of a and then of b
         iterations equals one of a + b exactly; with the cosine schedule each call has its own schedule. The scaling
-        stays that of the first call. After `early_stopping`, `fit` resumes from the last iteration and keeps the best
-        one for comparison on the same validation set. Another `solver` starts without the earlier momentum and moments.
+        stays as it is. After `early_stopping`, `fit` resumes from the last iteration and keeps the best one for
+        comparison on the same validation set. Another `solver` starts without the earlier momentum and moments, and so
+        do `coefs_` and `intercepts_` that were set or written to by hand: `fit` and `partial_fit` resume from these.
     precompute : "auto" or bool, default="auto"
         For gd: whether to iterate with the Gram matrix of the rows of X instead of X, which is faster for n_samples
         less than about 2 n_features. "auto" does so if it costs less; False never does. The results agree up to
-        rounding.
+        rounding. For adam: whether `fit` trains in the space of the rows if a dense X has more columns than rows, which
+        is another model, and a better one. "auto" does so for 100 columns or more, and at least two for each row.
     array_module : {"auto", "cupy"}, default="auto"
         The array library that trains. "auto" is the library of X. "cupy" trains on an NVIDIA GPU through CuPy for X of
         any library. Fitted attributes and predictions use the library of X, so a model fitted on NumPy arrays works on
@@ -137,7 +140,7 @@ class TwoLayerReLURegressor(GradientRegressor):
     n_iter_ : int
         Number of iterations done: the length of `loss_curve_`.
     learning_rate_ : float
-        The learning rate used, before the schedule.
+        The learning rate used, before the schedule; that of the last call of `partial_fit`.
     alpha_ : float
         The strength of the penalty used; for adam with "auto", the last one.
     n_outputs_ : int
@@ -377,14 +380,8 @@ class TwoLayerReLURegressor(GradientRegressor):
         return tuple(evaluated(self, X, type(self)._predict, type(self)._predict_std))
 
     def _layers(self) -> Layers:
-        d, h, m = self.n_features_in_, int(self.hidden_layer_size), self.n_outputs_
-        for name, given in (("coefs_", self.coefs_), ("intercepts_", self.intercepts_)):
-            if len(given) != 2:
-                raise ValueError(f"{name} has {len(given)} arrays, and this network has two layers.")
-        (W1, W2), (b1, b2) = self.coefs_, self.intercepts_
-        shapes = {"coefs_[0]": (W1, (d, h)), "coefs_[1]": (W2, (h, m))}
-        check_shapes(type(self).__name__, shapes | {"intercepts_[0]": (b1, (h,)), "intercepts_[1]": (b2, (m,))})
-        return [(W1, b1), (W2, b2)]
+        widths = self.n_features_in_, int(self.hidden_layer_size), self.n_outputs_
+        return checked_layers(type(self).__name__, self.coefs_, self.intercepts_, widths)
 
     def _predict_std(self, am: ArrayModule, X: Array) -> Array:
         layers = list(zip(self.coefs_, self.intercepts_, strict=True))
