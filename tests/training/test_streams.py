@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import StandardScaler
 
-from problems import EPS, assert_same_fit, dtypes, problem, unchanged
+from problems import EPS, assert_same_fit, dtypes, fit_failing, problem, unchanged
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
 from skrelu._training.curve import as_list, extended, length
 
@@ -301,6 +301,29 @@ def test_a_chunk_that_is_refused_leaves_the_stream_as_it_was(name):
     huge[::2] *= -1.0
     with unchanged(model, X), pytest.raises(ValueError):  # noqa: PT011 - where it overflows depends on the model
         clone_of(model).set_params(learning_rate=1e300).partial_fit(X[:20], huge[:20])
+
+
+@pytest.mark.one_in(3)
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError()], ids=["interrupted", "out of memory"])
+@every_stream
+def test_a_call_that_ends_early_leaves_the_stream_as_it_was(name, error, monkeypatch):
+    """At any operation, also while moments are merged and weights are moved; the next call is as if nothing had been.
+
+    An interruption after the pass, in the look at its result, keeps the pass.
+    """
+    X, y = problem(45, seed=1)
+    model = streamed(STREAMED[name], X, y, chunks(45, 15))
+    untouched = clone_of(model).partial_fit(*problem(20))
+    calls = fit_failing(clone_of(model), 10**9, error, monkeypatch, method="partial_fit")
+    before = clone_of(model)
+    for at in range(1, calls + 1, 3):
+        fit_failing(model, at, error, monkeypatch, method="partial_fit")
+        if model.n_iter_ > before.n_iter_:
+            assert isinstance(error, KeyboardInterrupt)
+            assert_same_fit(model, untouched, but=("has_warned",))
+            model = clone_of(before)
+        assert_same_fit(model, before)
+    assert_same_fit(model.partial_fit(*problem(20)), untouched)
 
 
 def clone_of(model):
