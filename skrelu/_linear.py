@@ -210,11 +210,13 @@ class LinearGDRegressor(GradientRegressor):
         return {"coef_": rows.stored(W.T, dtype), "intercept_": intercept}
 
     def _layers(self) -> Layers:
-        shape = (self.n_features_in_,) if self._y_ndim == 1 else (self.n_outputs_, self.n_features_in_)
-        check_shapes(type(self).__name__, {"coef_": (self.coef_, shape), "intercept_": (self.intercept_, shape[:-1])})
-        if self._y_ndim == 1:
-            return [(self.coef_[:, None], np.array([self.intercept_]))]
-        return [(self.coef_.T, self.intercept_)]
+        d, m = self.n_features_in_, self.n_outputs_
+        intercept, is_1d = self.intercept_, self._y_ndim == 1
+        if is_1d:  # a number, or an array of one, as SGDRegressor has it
+            intercept = np.atleast_1d(np.asarray(intercept))
+        shapes = {"coef_": (self.coef_, (d,) if is_1d else (m, d)), "intercept_": (intercept, (m,))}
+        check_shapes(type(self).__name__, shapes)
+        return [(self.coef_[:, None] if is_1d else self.coef_.T, intercept)]
 
     def _predict(self, am: ArrayModule, X: Array) -> Array:
         W = am.reshape(self.coef_, (self.n_outputs_, -1)).T

@@ -2,8 +2,8 @@
 
     python examples/benchmarks/wide.py
 
-The data are made here: columns that are noisy mixtures of ten factors, as in spectra or gene expression, and independent
-columns of which twenty matter.
+The data are made here: columns that are noisy mixtures of ten factors, as in spectra or gene expression, and
+independent columns of which twenty matter.
 """
 
 from __future__ import annotations

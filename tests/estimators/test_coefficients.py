@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.linear_model import SGDRegressor
 
 from problems import ENGINES, EPS, arrays_of, assert_same_fit, dtypes, every_engine, problem, unchanged
 from skrelu import LinearGDRegressor, TwoLayerReLURegressor
@@ -97,6 +98,16 @@ def test_the_optimum_is_where_training_stays():
     model.coef_, model.intercept_ = solution[:3].copy(), float(solution[3])
     model.set_params(max_iter=100).fit(X, y)
     assert_allclose([*model.coef_, model.intercept_], solution, rtol=1e-12)
+
+
+def test_coefficients_of_another_library():
+    X, y = problem(40)
+    X, y = (X - X.mean(axis=0)) / X.std(axis=0), (y - y.mean()) / y.std()
+    other = SGDRegressor(random_state=0).fit(X, y)
+    model = LinearGDRegressor(warm_start=True, max_iter=1).fit(X, y)
+    model.coef_, model.intercept_ = other.coef_, other.intercept_  # an array of one
+    model.set_params(learning_rate=SLOW).fit(X, y)
+    assert_allclose(model.predict(X), other.predict(X), rtol=0, atol=100 * EPS)
 
 
 def test_adam_starts_over_with_its_moments():
