@@ -8,29 +8,35 @@ from typing import Any
 import numpy as np
 
 from skrelu._arrays import ArrayModule
-from skrelu._engines.recipe import Recipe
 from skrelu._models.base import Layers, Model
 from skrelu._rows.fingerprint import checksum
 from skrelu._rows.rows import Rows
 from skrelu._training.state import TrainingState, restarted
-from skrelu._training.wide import resumes
 
 
-def resumed_state(estimator: Any, model: Model, recipe: Recipe, rows: Rows) -> TrainingState:
-    """The state of the last run, or one at the coefficients of the fitted attributes.
+def refuse_unfitted(estimator: Any) -> None:
+    """Raise ValueError if coefficients were set on an estimator that is not fitted: training could not resume there."""
+    if any(name in vars(estimator) for name in estimator._published_names):
+        raise ValueError(
+            f"{' and '.join(estimator._published_names)} were set on a {type(estimator).__name__} that is not fitted. "
+            "Fit it first, e.g. with max_iter=1, then set them."
+        )
 
-    That is if somebody has set or written to them since, or if the run leaves the row space of the last one.
+
+def resumed_state(estimator: Any, model: Model, rows: Rows) -> tuple[TrainingState, Layers]:
+    """The state of the last run and the layers it ended with.
+
+    If somebody has set or written to the coefficients since, the state is one at these.
     """
     state: TrainingState = estimator._state
-    now = checksum(*numbers_of(vars(estimator), estimator._published_names, rows.home))
-    if now == estimator._checksum and resumes(state, recipe, rows):
-        return state
     layers = [(rows.home.to_numpy(W), rows.home.to_numpy(b)) for W, b in estimator._layers()]
+    if checksum(*numbers_of(vars(estimator), estimator._published_names, rows.home)) == estimator._checksum:
+        return state, layers
     if not all(np.isfinite(a).all() for layer in layers for a in layer):
         raise ValueError(f"The coefficients that were set on this {type(estimator).__name__} are not finite.")
     if not estimator.fit_intercept and any(np.any(b) for _, b in layers):
         raise ValueError("The intercepts that were set are not zero, and fit_intercept=False trains without any.")
-    return restarted(state, model, layers, rows.dtype)
+    return restarted(state, model, layers, rows.dtype), layers
 
 
 def numbers_of(attributes: Mapping[str, Any], names: Iterable[str], home: ArrayModule) -> Iterator[np.ndarray]:

@@ -17,7 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 
 from skrelu._arrays import Array, ArrayModule
-from skrelu._coefficients import numbers_of, resumed_state
+from skrelu._coefficients import numbers_of, refuse_unfitted, resumed_state
 from skrelu._decorators import calling_back, fitting, public
 from skrelu._engines.recipe import Recipe
 from skrelu._inputs import read_resumed_rows, read_rows, read_validation_set
@@ -28,7 +28,7 @@ from skrelu._rows.fingerprint import checksum
 from skrelu._rows.rows import Rows
 from skrelu._training.callbacks import Callbacks
 from skrelu._training.curve import as_list, extended, length
-from skrelu._training.early_stopping import filled
+from skrelu._training.early_stopping import filled, naming_the_validation_set
 from skrelu._training.run import Outcome, train
 from skrelu._training.state import TrainingState, check_resumable, first_state
 
@@ -226,8 +226,9 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
             )
         with self._replaced_on_success() as fitted, np.errstate(all="ignore"):  # overflow is found and reported
             outcome = fitted._train(recipe.single_pass(), X, y, sample_weight, (None, None, None), resume=True)
+            if outcome.status == "interrupted":
+                raise KeyboardInterrupt
             _warn(outcome)
-        self._raise_if_interrupted(outcome)
         return self
 
     @public
@@ -340,7 +341,8 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
         self, recipe: Recipe, X: Any, y: Any, sample_weight: Any, validation_set: tuple[Any, Any, Any], *, resume: bool
     ) -> Outcome:
         """Read the input, train, and publish the fitted attributes."""
-        resume = resume and hasattr(self, "_state")
+        if resume and not (resume := hasattr(self, "_state")):
+            refuse_unfitted(self)
         if resume:
             method = "partial_fit" if recipe.is_single_pass else "fit"
             rows = read_resumed_rows(self, X, y, sample_weight, attribute=self._coefficients, method=method)
@@ -357,14 +359,16 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
             if resume:
                 check_resumable(self._state, type(self).__name__, structure)
             model = self._model(rows, structure)
-            state = resumed_state(self, model, recipe, rows) if resume else self._first_state(model, structure)
+            state, published = resumed_state(self, model, rows) if resume else (self._first_state(model, structure), [])
             if not recipe.is_single_pass and hasattr(self, "_skl_callbacks"):
                 callbacks = Callbacks(self, X, y, sample_weight, lambda outcome: self._attributes(outcome, rows))
             try:
-                outcome = train(model, recipe, rows, held_out, state, callbacks)
+                outcome = train(model, recipe, rows, held_out, state, published, callbacks)
             except ValueError:
-                for given in (rows, held_out) if held_out else (rows,):
-                    given.refuse_missing()  # the reason, if there is a missing value
+                rows.refuse_missing()  # the reason, if there is a missing value
+                if held_out:
+                    with naming_the_validation_set():
+                        held_out.refuse_missing()
                 raise
             self.__dict__.update(self._attributes(outcome, rows))
         if callbacks is not None:

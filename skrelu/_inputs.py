@@ -111,6 +111,8 @@ def read_rows(
     if sample_weight is not None:
         sample_weight = _check_sample_weight(sample_weight, X, dtype=float_dtypes[0], ensure_non_negative=True)
         sample_weight = np.asarray(home.to_numpy(sample_weight), dtype=np.float64)
+        if not np.isfinite(sample_weight).all():
+            raise ValueError("sample_weight contains NaN or infinity. Leave out the rows without a weight.")
     precision = np.dtype(np.float32 if X.dtype == xp.float32 else np.float64)
     rows = SparseRows if issparse(X) else Rows
     return rows(am, home, X, y, sample_weight, precision)

@@ -323,9 +323,9 @@ class TwoLayerNetwork(Model):
     def moved(self, parameters: list[np.ndarray], x: Scaling, y: Scaling) -> list[np.ndarray]:
         W1, W2, b2, a = parameters
         d, m = self.n_features, self.n_outputs
-        V = W1 * a[:, None] if self.scaling_layer else W1
+        V = W1 * a[:, None] if a.size else W1  # the parameters may be those of a network with or without the layer
         V, b1 = fold_inputs(V[:d], V[d] if self.fit_intercept else np.zeros(self.n_hidden), x)
-        if self.scaling_layer:
+        if a.size:
             V = V / np.where(a[:d] == 0.0, 1.0, a[:d])[:, None]  # a[d] is 1
         W2, b2 = fold_outputs(W2, b2.reshape(-1, m) if self.fit_intercept else np.zeros(m), y)
         if not self.fit_intercept:

@@ -22,25 +22,29 @@ _WIDE, _MANY_COLUMNS = 2, 100  # columns for each row, and in all, from which th
 
 def is_wide(rows: Rows, *, asked: bool) -> bool:
     """Whether the basis pays, or is possible at all if it is `asked` for. A sparse X stays sparse."""
-    n, d = rows.n_samples, rows.n_features
+    n, d = max(float(rows.n_samples), rows.total_weight), rows.n_features  # a row of weight k is k rows
     enough = d > n if asked else d >= max(_WIDE * n, _MANY_COLUMNS)
-    return enough and n * d <= _WHOLE_NUMBERS and not rows.is_sparse
+    return enough and rows.n_samples * d <= _WHOLE_NUMBERS and not rows.is_sparse
 
 
-def with_basis(x: Scaling, rows: Rows, seed: int) -> Scaling:
+def with_basis(x: Scaling, rows: Rows, seed: int, rank: int | None = None) -> Scaling:
     """The coordinates of `x` in a random basis of the space of the rows, in which columns have a mean square of 1.
 
-    There is none if all rows are equal.
+    Up to rounding it depends on that space and the seed alone, whatever eigenvectors the library chooses. There is none
+    if all rows are equal. `rank` is the number of coordinates, if it is known.
     """
     Z = rows.standardized(x)
-    squares, U = np.linalg.eigh(Z @ Z.T)  # Z Z^T = U diag(squares) U^T
-    kept = squares > len(Z) * np.finfo(rows.dtype).eps * squares[-1]
-    squares, U = squares[kept], U[:, kept]
-    if not squares.size:
+    squares, U = np.linalg.eigh(Z @ Z.T)  # Z Z^T = U diag(squares) U^T, in ascending order
+    if rank is None:
+        rank = int((squares > len(Z) * np.finfo(rows.dtype).eps * squares[-1]).sum())
+    if rank == 0:
         return x
-    rotation, _ = np.linalg.qr(np.random.default_rng((seed, 0, 3)).standard_normal((len(squares), len(squares))))
-    basis = Z.T @ ((U / np.sqrt(squares)) @ rotation)
-    return replace(x, basis=basis / np.sqrt(squares.mean() / len(Z)))
+    V = Z.T @ (U[:, -rank:] / np.sqrt(squares[-rank:]))  # the right singular vectors of Z
+    random = np.random.default_rng((seed, 0, 3)).standard_normal((len(V), rank))
+    basis, T = np.linalg.qr(V @ (V.T @ random))  # of the projection of random vectors, so that V itself does not matter
+    basis *= np.sign(np.diag(T)) * ~x.constant[:, None]  # constant columns have no part in it, up to rounding
+    mean_square = np.average(np.square(Z).sum(axis=1), weights=rows.counted_weights) / rank
+    return replace(x, basis=basis / np.sqrt(mean_square))
 
 
 def reduced(W: np.ndarray, x: Scaling) -> np.ndarray:

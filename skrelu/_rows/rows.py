@@ -123,13 +123,19 @@ class Rows:
             if len(bad):
                 row, column = bad[0]
                 value = "NaN" if np.isnan(self._dense(X)[row, column]) else "infinity"
+                place = start + row if self._index is None else self._index[start + row]
                 raise ValueError(
-                    f"X contains {value} in row {start + row}, column {column}. Impute it, or leave out the row."
+                    f"X contains {value} in row {place}, column {column}. Impute it, or leave out the row."
                 )
             start += X.shape[0]
 
     def _dense(self, X: Array) -> np.ndarray:
         return self.home.to_numpy(X)
+
+    @property
+    def counted_weights(self) -> np.ndarray | None:
+        """The positive weights, divided by their mean; None for equal ones."""
+        return self._weights if self._weights is None or self._index is None else self._weights[self._index]
 
     def objective_constant(self, reduction: Literal["mean", "sum"]) -> float:
         """c in L = c / (2 n) sum_i s_i |f(x_i) - y_i|^2, with s_i divided by their mean."""
@@ -168,8 +174,7 @@ class Rows:
         """The loss of predicting zero in the coordinates of `y_scaling`; no penalty."""
         y = (self._y if self._index is None else self._y[self._index]).astype(np.float64)
         square = np.square((y - y_scaling.shift) / y_scaling.scale).sum(axis=1)
-        weights = 1.0 if self._weights is None else self._weights if self._index is None else self._weights[self._index]
-        return 0.5 * c * float((square * weights).mean())
+        return 0.5 * c * float(np.average(square, weights=self.counted_weights))
 
     def batches(
         self, x: Scaling, y: Scaling, *, ones: bool, rows: int, c: float, products_only: bool = False
@@ -183,7 +188,7 @@ class Rows:
         targets = standardize(raw, y, self.dtype)
         if not np.isfinite(targets).all():
             raise ValueError(self.beyond_the_range("y has values", raw))
-        weights = self._weights if self._weights is None or index is None else self._weights[index]
+        weights = self.counted_weights
         if weights is not None:
             weights = am.from_numpy(weights.reshape(-1, 1), dtype)
         index = None if index is None else am.from_numpy(index, None)
@@ -219,10 +224,10 @@ class Rows:
         """All rows in the coordinates of `x`, in float64."""
         return np.concatenate([standardize(self._dense(X), x, np.dtype(np.float64)) for X in self._raw_blocks()])
 
-    def predicts_finite(self, model: Model, layers: Layers) -> bool:
-        """Whether the layers, rounded as they would be published, predict finite values for all rows."""
+    def predicts_finite(self, model: Model, layers: Layers, precision: np.dtype) -> bool:
+        """Whether the layers, rounded to the `precision` of the published ones, predict finite values for all rows."""
         home = self.home
-        rounded = [(self.rounded(W, self.dtype), self.rounded(b, self.dtype)) for W, b in layers]
+        rounded = [(self.rounded(W, precision), self.rounded(b, precision)) for W, b in layers]
         with home.session():
             return all(home.is_finite(model.predict(home, rounded, X)) for X in self._raw_blocks())
 

@@ -32,7 +32,7 @@ def predicts_finite(model: Model, rows: Rows, x: Scaling, y: Scaling) -> bool:
     largest = float(theta.max())
     if largest * largest < surely_finite(theta.dtype):  # two layers multiply their weights
         return True
-    return rows.predicts_finite(model, model.fold(model.parameters(model.theta), x, y))
+    return rows.predicts_finite(model, model.fold(model.parameters(model.theta), x, y), rows.precision(x))
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from skrelu._training.curve import as_list, extended, length
 from skrelu._training.diagnosis import Diagnosis, predicts_finite, surely_finite
 from skrelu._training.early_stopping import BestIterate, Validation, filled, naming_the_validation_set
 from skrelu._training.loop import Status, Watcher, run_iterations
-from skrelu._training.state import AutoRate, TrainingState, copied, scalings
+from skrelu._training.state import AutoRate, TrainingState, copied, restarted, scalings
 from skrelu._training.stream import entered, rate_of_a_chunk
-from skrelu._training.wide import begins, entered_row_space
+from skrelu._training.wide import begins, entered_row_space, resumes
 
 _FEW_ROWS = 10  # weights of more rows whose sum is less are hardly counts
 
@@ -218,6 +218,7 @@ def train(
     rows: Rows,
     held_out: Rows | None,
     state: TrainingState,
+    published: Layers,
     observer: Observer | None = None,
 ) -> Outcome:
     """Train the model on the rows as the recipe says, from the state in which an earlier run ended.
@@ -231,6 +232,8 @@ def train(
     held_out : Rows or None
         The validation set; with `recipe.early_stopping` and None, a part of `rows` is held out.
     state : TrainingState
+    published : Layers
+        The coefficients for the raw X and y that the last run ended with; empty for a first run.
     observer : Observer or None
         Looks at each iteration, and may stop the run.
 
@@ -246,14 +249,15 @@ def train(
         If it is interrupted before the first iteration is complete; later, the outcome says so.
     """
     # 1. The rows to train on, and their coordinates, which the first run measures.
-    in_row_space = begins(state, model, recipe, rows) or bool(state["row_space"])
-    name = rows.fingerprint if in_row_space else ""
     if held_out is None and recipe.early_stopping:
         rows, held_out = rows.hold_out(recipe.validation_fraction, state["seed"])
+    if not resumes(state, recipe, rows):
+        state = restarted(state, model, published, rows.dtype)
+    in_row_space = begins(state, model, recipe, rows) or bool(state["row_space"])
     state = entered(state, model, recipe, rows)
     x, _ = scalings(state)
     if in_row_space:
-        state, model, x = entered_row_space(state, model, rows, name)
+        state, model, x = entered_row_space(state, model, rows)
     # 2. The engine, where the last run ended, and what looks at its iterations.
     run = Run(model, recipe, rows, held_out, state, x)
     watchers: list[Watcher] = [run.validation] if run.validation else []
@@ -263,11 +267,13 @@ def train(
     # 3. Iterations, and a verdict.
     with blas_threads(*run.engine.work(run.n_iter)):
         status, diagnosis = run.iterate(watchers)
-        warnings = []
+        warnings, notes = [], []
         if status != "interrupted" and not (recipe.is_single_pass and state["has_warned"]):
             try:
                 verdict = diagnosis.verdict(run.published_theta)
                 warnings = [verdict] if verdict else []
+                foreign = run.validation and diagnosis.validation_in_other_units(run.validation_start)
+                notes = [foreign] if foreign else []
             except KeyboardInterrupt:
                 status = "interrupted"
     if run.validation and status == "interrupted":
@@ -283,8 +289,7 @@ def train(
         name, curve = ("validation loss", run.best.curve) if run.best else ("loss", run.loss_curve)
         warnings = [diagnosis.tolerance_not_reached(run.n_iter, name, curve[-1])]
     # 4. The outcome.
-    foreign = run.validation and diagnosis.validation_in_other_units(run.validation_start)
-    outcome = run.outcome(status, warnings, [foreign] if foreign else [])
+    outcome = run.outcome(status, warnings, notes)
     check_predictions(model, rows, outcome)
     return outcome
 
@@ -351,5 +356,5 @@ def check_predictions(model: Model, rows: Rows, outcome: Outcome) -> None:
         for layer in outcome.layers:
             for coefficients in layer:
                 rows.stored(coefficients, outcome.precision)  # an error of its own
-        if not rows.predicts_finite(model, outcome.layers):
+        if not rows.predicts_finite(model, outcome.layers, outcome.precision):
             raise ValueError(rows.beyond_the_range("There are predictions for y with deviations", y_scale))

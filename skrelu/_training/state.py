@@ -53,7 +53,9 @@ class TrainingState(TypedDict):
     y_moments: list[np.ndarray]
     total_weight: float  # of the rows that the penalty counts: of `fit`, and of all calls of `partial_fit`
     in_this_pass: float  # the same, since the stream of `partial_fit` began, or began again with its first rows
-    first_rows: str  # hashes of the first rows of the stream, and of those of the last run
+    before_return: float  # the same when the first rows of the stream came again last, or -1
+    first_rows: str  # hashes of the first two chunks of the stream, and of the rows of the last run
+    second_rows: str
     last_rows: str
     n_chunks: int  # calls of `partial_fit` in this stream, on rows that are not those of the call before
     has_warned: bool  # whether a call of `partial_fit` has said that training went wrong
@@ -79,7 +81,9 @@ def first_state(model: Model, structure: dict[str, Any], rng: np.random.RandomSt
         "y_moments": [],
         "total_weight": 0.0,
         "in_this_pass": 0.0,
+        "before_return": -1.0,
         "first_rows": "",
+        "second_rows": "",
         "last_rows": "",
         "n_chunks": 0,
         "has_warned": False,
@@ -95,9 +99,7 @@ def measured(state: TrainingState, model: Model, recipe: Recipe, rows: Rows) -> 
         of_X, of_y = rows.moments(center=model.fit_intercept, two_values=model.has_hidden_layer)
         x, y = rows.scalings(of_X, of_y, center=model.fit_intercept)
     parameters = [a.copy() for a in state["parameters"]]
-    if recipe.solver == "adam":
-        rng = np.random.default_rng((state["seed"], 0, 2))  # another stream than those of the shuffles
-        model.spread(parameters, lambda n: rows.sample(n, rng, x), rng)
+    spread(parameters, model, recipe, rows, x, state["seed"])
     model.silence(parameters, x, y)
     return {
         **state,
@@ -107,6 +109,13 @@ def measured(state: TrainingState, model: Model, recipe: Recipe, rows: Rows) -> 
         "y_scaling": [y.shift, y.scale, y.constant],
         "parameters": [a.astype(rows.dtype) for a in parameters],
     }
+
+
+def spread(parameters: list[np.ndarray], model: Model, recipe: Recipe, rows: Rows, x: Scaling, seed: int) -> None:
+    """Adapt initial parameters to the rows, in place, for adam."""
+    if recipe.solver == "adam":
+        rng = np.random.default_rng((seed, 0, 2))  # another stream than those of the shuffles
+        model.spread(parameters, lambda n: rows.sample(n, rng, x), rng)
 
 
 def restarted(state: TrainingState, model: Model, layers: Layers, dtype: np.dtype) -> TrainingState:

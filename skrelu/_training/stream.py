@@ -4,7 +4,8 @@ The rows of all calls are counted, and their moments merged. The coordinates of 
 pass, the parameters are moved to the new coordinates such that the function of the raw X stays the same (for targets,
 the method of van Hasselt et al., 2016). There is one exception: if the scale of a feature changes by more than a tenth
 in a call, the weights of a hidden layer are moved by a tenth only. Weights that were drawn, or learned, for small
-numbers are too large for large ones: training would need thousands of steps to bring them down.
+numbers are too large for large ones: training would need thousands of steps to bring them down. The weights of the
+linear model are moved by up to a factor of ten.
 
 Passes over the same rows are those of one `fit`: rows that come again are not counted again, and nothing moves.
 """
@@ -19,14 +20,16 @@ from skrelu._engines.base import Engine, EngineState
 from skrelu._engines.recipe import Recipe
 from skrelu._models.base import Model
 from skrelu._models.moments import Moments
-from skrelu._models.standardize import Scaling, between
+from skrelu._models.standardize import Scaling, between, identity
 from skrelu._rows.rows import Rows
-from skrelu._training.state import TrainingState, measured, scalings
+from skrelu._training.state import TrainingState, measured, scalings, spread
 
 _FAR = 2.0  # a change of scale by more than this makes the optimizer's moments useless
-_MOST_MOVED = 0.1
+# The largest change of a scale in a call that the weights follow: of a hidden layer, and of the linear model.
+_MOST_MOVED, _MOST_MOVED_LINEAR = 1.1, 10.0
+_FEW_ROWS = 10
 _ROWS_OF_A_STEP = 128  # for which the rate of adam is made
-_STEPS_AT_FULL_RATE = 500
+_CHUNKS_AT_FULL_RATE = 500
 _CURVATURE_RTOL = 0.1
 
 
@@ -36,41 +39,51 @@ def entered(state: TrainingState, model: Model, recipe: Recipe, rows: Rows) -> T
         return counted(measured(state, model, recipe, rows), recipe, rows)
     before, state = state["total_weight"], counted(state, recipe, rows)
     has_new_rows = recipe.is_single_pass and state["total_weight"] > before
-    return followed(state, model, rows) if has_new_rows and state["x_moments"] else state
+    return followed(state, model, recipe, rows) if has_new_rows and state["x_moments"] else state
 
 
 def counted(state: TrainingState, recipe: Recipe, rows: Rows) -> TrainingState:
     """The state with the rows of this run counted.
 
-    `partial_fit` adds its rows to those before, unless they are the same again. A stream that comes back to its first
-    rows is in a further pass, and its rows are counted anew.
+    `partial_fit` adds its rows to those before, unless they are the same again. If the first two chunks of the stream
+    come again, one after the other, a further pass has begun, and its rows are counted anew. A few rows may be equal by
+    chance: they count as the same only while there are no others.
     """
     weight, signature = rows.total_weight, rows.signature
-    n_chunks, total = state["n_chunks"], state["total_weight"]
     if not recipe.is_single_pass:
         return {
             **state,
             "total_weight": weight,
             "in_this_pass": weight,
+            "before_return": -1.0,
             "n_chunks": 0,
             "first_rows": signature,
+            "second_rows": "",
             "last_rows": signature,
         }
-    is_new = signature != state["last_rows"]
-    n_chunks += is_new and bool(state["last_rows"])
-    first = state["first_rows"] or signature
-    in_pass = weight if signature == first else state["in_this_pass"] + weight * is_new
+    first, second, last = state["first_rows"] or signature, state["second_rows"], state["last_rows"]
+    count, before_return, is_few = state["in_this_pass"], state["before_return"], rows.n_samples < _FEW_ROWS
+    if signature == last and not (is_few and state["n_chunks"]):
+        pass  # the same rows again
+    elif signature == first and last and not is_few:
+        before_return, count = count, weight  # a further pass, it seems
+    else:
+        if before_return >= 0.0 and signature != second:
+            count = before_return  # the first rows had come again by chance
+        before_return, count = -1.0, count + weight
     return {
         **state,
-        "total_weight": max(in_pass, total),
-        "in_this_pass": in_pass,
-        "n_chunks": n_chunks,
+        "total_weight": max(count, state["total_weight"]),
+        "in_this_pass": count,
+        "before_return": before_return,
+        "n_chunks": state["n_chunks"] + (signature != last and bool(last)),
         "first_rows": first,
+        "second_rows": second or (signature if signature != first else ""),
         "last_rows": signature,
     }
 
 
-def followed(state: TrainingState, model: Model, rows: Rows) -> TrainingState:
+def followed(state: TrainingState, model: Model, recipe: Recipe, rows: Rows) -> TrainingState:
     """The state in the coordinates of the moments of all rows, those of this run included."""
     center = model.fit_intercept
     parts = rows.moments(center=center, two_values=model.has_hidden_layer)
@@ -79,15 +92,16 @@ def followed(state: TrainingState, model: Model, rows: Rows) -> TrainingState:
     x, y = rows.scalings(of_X, of_y, center=center)
     from_x, from_y = scalings(state)
     x_change, y_change = between(from_x, x), between(from_y, y)
-    # Standardized values of a column that was constant were 0: its weights have met no row yet.
-    unseen = from_x.constant
-    scale = np.where(unseen, 1.0, x_change.scale)
-    ratios = np.concatenate([scale, y_change.scale])
+    ratios = np.concatenate([x_change.scale[~from_x.constant], y_change.scale])
     is_far = bool((np.maximum(ratios, 1.0 / ratios) > _FAR).any())
-    if model.has_hidden_layer:
-        scale = np.clip(scale, 1.0 - _MOST_MOVED, 1.0 + _MOST_MOVED)
-    x_change = Scaling(np.where(unseen, 0.0, x_change.shift), scale, x.constant)
-    moved = model.moved(state["parameters"], x_change, y_change)
+    most = _MOST_MOVED if model.has_hidden_layer else _MOST_MOVED_LINEAR
+    scale = np.where(from_x.constant, x_change.scale, np.clip(x_change.scale, 1.0 / most, most))
+    moved, is_first = state["parameters"], bool(from_x.constant.all())
+    if not is_first:
+        moved = model.moved(moved, Scaling(x_change.shift, scale, x.constant), y_change)
+    else:  # no row so far told one weight from another: these start now
+        moved = model.moved([a.copy() for a in moved], identity(model.n_features), y_change)
+        spread(moved, model, recipe, rows, x, state["seed"])
     return {
         **state,
         "x_moments": of_X.arrays(),
@@ -107,8 +121,8 @@ def without_moments(engine: EngineState | None) -> EngineState | None:
 def rate_of_a_chunk(engine: Engine, n_chunks: int) -> float:
     """The automatic learning rate for rows that are the last of `n_chunks` chunks of a stream.
 
-    For adam it is that of `fit` for the first 500 chunks. Then it falls with the square root of their number; for
-    chunks of r < 128 rows down to sqrt(r / 128) of it, by the noise of a step (Malladi et al., 2022).
+    For adam it is that of `fit` for the first 500 chunks. Then, with batches of r < 128 rows, it falls with the square
+    root of the number of chunks, down to sqrt(r / 128) of it, by the noise of a step (Malladi et al., 2022).
 
     Gradient descent is stable on the chunk, and its step is the smaller, the fewer rows determine the parameters:
     r / (r + d + 1) of the largest for r rows and d + 1 inputs. It falls with the fourth root of the number of chunks,
@@ -116,7 +130,9 @@ def rate_of_a_chunk(engine: Engine, n_chunks: int) -> float:
     """
     n, rows = engine.batches.n_samples, engine.batches.rows
     if engine.recipe.solver == "adam":
-        return engine.rate * min(1.0, max(math.sqrt(rows / _ROWS_OF_A_STEP), math.sqrt(_STEPS_AT_FULL_RATE / n_chunks)))
+        return engine.rate * min(
+            1.0, max(math.sqrt(rows / _ROWS_OF_A_STEP), math.sqrt(_CHUNKS_AT_FULL_RATE / n_chunks))
+        )
     curvature = engine.curvature(_CURVATURE_RTOL)
     stable = n / (n + engine.model.n_inputs) / curvature if curvature > 0.0 else math.inf
     return min(engine.rate, stable * n_chunks**-0.25)

@@ -25,16 +25,19 @@ def begins(state: TrainingState, model: Model, recipe: Recipe, rows: Rows) -> bo
     return model.has_hidden_layer and is_wide(rows, asked=recipe.precompute is True)
 
 
-def entered_row_space(
-    state: TrainingState, model: Model, rows: Rows, name: str
-) -> tuple[TrainingState, Model, Scaling]:
-    """State and model in the space of the rows, which `name` names, and the coordinates of X."""
-    x = with_basis(scalings(state)[0], rows, state["seed"])
+def entered_row_space(state: TrainingState, model: Model, rows: Rows) -> tuple[TrainingState, Model, Scaling]:
+    """State and model in the space of the rows, and the coordinates of X."""
+    rank = len(state["parameters"][0]) - model.fit_intercept if state["row_space"] else None
+    x = with_basis(scalings(state)[0], rows, state["seed"], rank)
     if x.basis is None:
         return state, model, x
     d, q = x.basis.shape
     if not state["row_space"]:
         W1, W2, b2, a = state["parameters"]
         W1 = np.concatenate([reduced(W1[:d], x), W1[d:]]).astype(rows.dtype)
-        state = {**state, "row_space": name, "parameters": [W1, W2, b2, np.ones(len(W1) * bool(a.size), W1.dtype)]}
+        state = {
+            **state,
+            "row_space": rows.fingerprint,
+            "parameters": [W1, W2, b2, np.ones(len(W1) * bool(a.size), W1.dtype)],
+        }
     return state, model.with_features(q), x

@@ -193,6 +193,27 @@ def test_an_intercept_that_training_would_drop_is_refused():
         model.fit(X, y)
 
 
+@every_engine
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_what_is_set_on_an_unfitted_estimator_is_refused(name, method):
+    X, y = problem()
+    fitted, model = resumed(name).fit(X, y), resumed(name)
+    replaced(model, arrays_of(fitted))
+    with pytest.raises(ValueError, match="that is not fitted"):
+        getattr(model, method)(X, y)
+
+
+def test_a_given_weight_of_a_constant_column_stays_when_the_column_varies():
+    X, y = problem(40)
+    X[:, 1] = 4.0
+    model = LinearGDRegressor(max_iter=5).fit(X, y)
+    model.coef_[1] = 2.0
+    Z, _ = problem(40, seed=1)
+    expected = model.predict(Z)
+    model.set_params(learning_rate=SLOW).partial_fit(Z, y)
+    assert_allclose(model.predict(Z), expected, rtol=1e-10)
+
+
 def test_predictions_use_the_attributes():
     X, y = problem()
     model = LinearGDRegressor().fit(X, y)

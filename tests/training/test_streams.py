@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -89,14 +90,16 @@ def test_new_coordinates_leave_the_function_as_it_is(name):
     assert_allclose(model.predict(X), before, rtol=0, atol=1e4 * EPS * np.abs(before).max())
 
 
-def test_a_linear_function_stays_however_far_the_coordinates_move():
+def test_a_linear_function_stays_unless_a_scale_jumps_by_more_than_ten():
     rng = np.random.default_rng(1)
     X, y = rng.standard_normal((40, 3)), rng.standard_normal(40)
     model = streamed(LinearGDRegressor(), X, y, [np.arange(40)], passes=3)
     before = model.predict(X)
-    with pytest.warns(ConvergenceWarning, match="rows of X and y that are far from those before"):
-        model.set_params(learning_rate=1e-300).partial_fit(1e6 * X + 1e7, 1e3 * y)
-    assert_allclose(model.predict(X), before, rtol=0, atol=1e-7 * np.abs(before).max())
+    model.set_params(learning_rate=1e-300).partial_fit(10.0 * X + 5.0, 1e3 * y)
+    assert_allclose(model.predict(X), before, rtol=0, atol=1e4 * EPS * 1e3)
+    slope = model.coef_
+    model.partial_fit(1e6 * X, 1e3 * y)
+    assert (np.abs(model.coef_) < np.abs(slope)).all()
 
 
 @every_stream
@@ -107,6 +110,62 @@ def test_later_passes_move_nothing(name):
         for a, b in zip(once._state[key], twice._state[key], strict=True):
             assert_array_equal(a, b)
     assert twice._state["total_weight"] == 60
+
+
+def test_rows_that_come_again_by_chance_are_new():
+    """Single rows of few values, and an idle machine whose first chunk comes again: all rows count."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 2, size=(200, 2)).astype(float)
+    model = streamed(LinearGDRegressor(), X, X[:, 0], chunks(200, 1))
+    assert model._state["total_weight"] == 200
+    assert_allclose(model._state["x_scaling"][0], X.mean(axis=0), rtol=1000 * EPS)
+    X = rng.normal(size=(400, 2))
+    for start in (0, 100, 240):  # idle
+        X[start : start + 20] = 0.0
+    X[200:] *= 100.0
+    model = streamed(LinearGDRegressor(), X, X[:, 0], chunks(400, 20))
+    assert model._state["total_weight"] >= 400 - 2 * 20
+    assert_allclose(model._state["x_scaling"][1], X.std(axis=0), rtol=0.1)
+
+
+@pytest.mark.parametrize("n_chunks", [2, 3, 7])
+def test_passes_over_the_same_chunks_count_once(n_chunks):
+    X, y = problem(20 * n_chunks)
+    assert streamed(LinearGDRegressor(), X, y, chunks(len(X), 20), passes=4)._state["total_weight"] == 20 * n_chunks
+
+
+@pytest.mark.parametrize("noise", [1e-4, 1e-6, 1e-8, 0.0])
+@pytest.mark.parametrize("size", [1, 100])
+def test_a_late_column_that_was_tiny_noise(noise, size):
+    """The coefficient that fitted the noise must not act on numbers of a million times its size: R2 was -6e6."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 3))
+    y = X[:, 0] + 0.1 * rng.normal(size=2000)
+    X[:, 2] *= np.where(np.arange(2000) < 500, noise, 100.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        assert streamed(LinearGDRegressor(), X, y, chunks(2000, size)).score(X, y) > 0.9
+
+
+def test_a_network_of_one_feature_spreads_its_kinks_when_the_feature_varies():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-3, 3, (6000, 1))
+    y = np.sin(3 * X[:, 0])
+    many = streamed(TwoLayerReLURegressor(random_state=0), X, y, chunks(6000, 50)).score(X, y)
+    one_first = [np.arange(1), *(rows for rows in chunks(6000, 50))]
+    assert streamed(TwoLayerReLURegressor(random_state=0), X, y, one_first).score(X, y) > many - 0.15
+
+
+@pytest.mark.parametrize("change", [{"solver": "adam"}, {"scaling_layer": False}, {"solver": "gd"}])
+@pytest.mark.parametrize("first", [{}, {"solver": "gd"}, {"scaling_layer": False}])
+def test_solver_and_scaling_layer_may_change_in_a_stream(first, change):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, 4)), rng.normal(size=300)
+    model = streamed(clone(NETWORK).set_params(n_members=2, **first), X, y, chunks(300, 100))
+    before = model.predict(X)
+    model.set_params(**{"solver": "adam", "scaling_layer": "auto"} | change).set_params(learning_rate=1e-300)
+    model.partial_fit(X[:100] + 0.05, y[:100])
+    assert_allclose(model.predict(X), before, rtol=0, atol=1e4 * EPS * np.abs(before).max())
 
 
 @every_stream
@@ -307,10 +366,7 @@ def test_a_chunk_that_is_refused_leaves_the_stream_as_it_was(name):
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError()], ids=["interrupted", "out of memory"])
 @every_stream
 def test_a_call_that_ends_early_leaves_the_stream_as_it_was(name, error, monkeypatch):
-    """At any operation, also while moments are merged and weights are moved; the next call is as if nothing had been.
-
-    An interruption after the pass, in the look at its result, keeps the pass.
-    """
+    """At any operation, also while moments are merged and weights are moved. The next call knows nothing of it."""
     X, y = problem(45, seed=1)
     model = streamed(STREAMED[name], X, y, chunks(45, 15))
     untouched = clone_of(model).partial_fit(*problem(20))
@@ -318,10 +374,6 @@ def test_a_call_that_ends_early_leaves_the_stream_as_it_was(name, error, monkeyp
     before = clone_of(model)
     for at in range(1, calls + 1, 3):
         fit_failing(model, at, error, monkeypatch, method="partial_fit")
-        if model.n_iter_ > before.n_iter_:
-            assert isinstance(error, KeyboardInterrupt)
-            assert_same_fit(model, untouched, but=("has_warned",))
-            model = clone_of(before)
         assert_same_fit(model, before)
     assert_same_fit(model.partial_fit(*problem(20)), untouched)
 

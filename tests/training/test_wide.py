@@ -155,6 +155,51 @@ def test_other_rows_resume_in_all_columns_from_the_same_function(how):
     assert model.n_iter_ == 31
 
 
+@pytest.mark.parametrize("then", [{"early_stopping": False}, {"validation_fraction": 0.3}, {"early_stopping": True}])
+@pytest.mark.parametrize("first", [{"early_stopping": True}, {}])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_rows_held_out_may_change(first, then, method):
+    """Other rows span another space: training resumes from the function, in all columns."""
+    X, y = wide_problem(40)
+    model = clone(WIDE).set_params(warm_start=True, **first).fit(X, y)
+    before = model.predict(X)
+    model.set_params(learning_rate=1e-300, max_iter=1, **then)
+    if method == "partial_fit":
+        model.set_params(early_stopping=False)
+    getattr(model, method)(X, y)
+    if first.get("early_stopping") and model.early_stopping and then == {"early_stopping": True}:
+        assert is_in_row_space(model)
+    else:
+        scale = np.abs(before).max()
+        assert_allclose(model.predict(X), before, rtol=0, atol=scale * (0.3 if method == "partial_fit" else 1e-8))
+
+
+def test_the_basis_does_not_depend_on_the_choice_of_eigenvectors(monkeypatch):
+    """Equal eigenvalues leave it open: another processor may choose others, and a model must resume there, too."""
+    A = np.kron(np.eye(50), np.ones((1, 4)))
+    x = Scaling(A.mean(axis=0), A.std(axis=0), np.zeros(200, dtype=bool))
+    _, expected = coordinates_of(A, x)
+    eigh = np.linalg.eigh
+
+    def others(G):
+        values, U = eigh(G)
+        turned, _ = np.linalg.qr(np.random.default_rng(5).standard_normal((49, 49)))
+        return values, np.concatenate([U[:, :1], U[:, 1:] @ turned], axis=1)
+
+    monkeypatch.setattr(np.linalg, "eigh", others)
+    _, again = coordinates_of(A, x)
+    assert_allclose(again.basis, expected.basis, atol=1e-12)
+
+
+def test_weights_are_repeated_rows():
+    X, y = wide_problem()
+    weights = np.random.default_rng(0).integers(1, 3, 30)
+    model = clone(WIDE).set_params(batch_size=100)
+    weighted, repeated = clone(model).fit(X, y, weights), clone(model).fit(X.repeat(weights, axis=0), y.repeat(weights))
+    assert is_in_row_space(weighted)
+    assert_allclose(weighted.predict(X), repeated.predict(X), rtol=1e-7, atol=1e-7)
+
+
 def test_early_stopping_validation_and_callbacks():
     X, y = wide_problem(60)
     model = clone(WIDE).set_params(early_stopping=True, max_iter=60).fit(X[:40], y[:40])
