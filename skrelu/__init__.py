@@ -6,7 +6,7 @@
     to_onnx, register_onnx_converters         export to ONNX, of a model and of a pipeline
 
 `help(skrelu.TwoLayerReLURegressor)` documents each parameter, `python -m skrelu` shows it at work, and the guide is in
-docs/ of the source: user_guide.md, preparing_data.md, mathematics.md.
+docs/ of the source: start.md for the tutorial, mlp.md for MLPRegressor, user_guide.md, robustness.md, mathematics.md.
 """
 
 from skrelu._linear import LinearGDRegressor

@@ -184,14 +184,14 @@ class GradientRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, 
 
         The first call initializes the model; it may have a single row. The rows of all calls are one stream: the
         penalty counts them, and with ``standardize=True`` training is centered and scaled by the mean and the standard
-        deviation of all rows so far. For that, the weights move to the new coordinates, and the function stays as it
-        is. (Except: if the scale of a feature changes by more than a tenth in a call, the weights of a network follow
-        it by a tenth.) Rows of the last call, and those that come again in a further pass, count once.
+        deviation of all rows so far. For that, the weights are adjusted such that the predictions stay the same. (If
+        the scale of a feature jumps by more than a tenth in a call, or ten times for the linear model, by that much
+        only.) Chunks that come again in the same order count once, and chunks of fewer than ten rows each time.
 
-        Passes over the same rows are those of one `fit`: after a `fit` they resume it exactly, and from the start they
-        are exactly what `fit` with ``precompute=False`` does. If a call fails, or is interrupted before its end, the
-        estimator stays as it was. A call takes the same time and memory however many came before, and `loss_curve_`
-        keeps one number of each.
+        Calls on the same rows are the iterations of one `fit` at a constant rate: after it they resume it exactly, and
+        from the start they are exactly what `fit` with ``precompute=False`` does. After `early_stopping` training
+        resumes from the last iteration. If a call fails, or is interrupted, the estimator stays as it was. A call takes
+        the same time and memory however many came before; `loss_curve_` keeps one number of each.
 
         Parameters
         ----------

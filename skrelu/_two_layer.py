@@ -50,7 +50,7 @@ class TwoLayerReLURegressor(GradientRegressor):
     learning_rate : float or "auto", default="auto"
         The step size, in (0, inf). "auto" is 0.01 for adam. For gd it is 1/L, where L is the largest eigenvalue of the
         Gauss-Newton matrix of the objective at the initial weights; far above 2/L gradient descent diverges. In a
-        stream of `partial_fit`, "auto" is smaller for small chunks and falls with their number.
+        stream of `partial_fit`, "auto" falls with the number of chunks: for adam, if batches have fewer than 128 rows.
     learning_rate_schedule : {"auto", "cosine", "constant"}, default="auto"
         For adam: "cosine" lowers the learning rate to 0 along half a cosine, step by step, and training runs to the end
         of the schedule; "constant" keeps the rate, so that training can stop. "auto" is "constant" with
@@ -110,7 +110,7 @@ class TwoLayerReLURegressor(GradientRegressor):
         For gd: whether to iterate with the Gram matrix of the rows of X instead of X, which is faster for n_samples
         less than about 2 n_features. "auto" does so if it costs less; False never does. The results agree up to
         rounding. For adam: whether `fit` trains in the space of the rows if a dense X has more columns than rows, which
-        is another model, and a better one. "auto" does so for 100 columns or more, and at least two for each row.
+        is another model, and mostly a better one. "auto" does so for 100 columns or more, and two or more for each row.
     array_module : {"auto", "cupy"}, default="auto"
         The array library that trains. "auto" is the library of X. "cupy" trains on an NVIDIA GPU through CuPy for X of
         any library. Fitted attributes and predictions use the library of X, so a model fitted on NumPy arrays works on
