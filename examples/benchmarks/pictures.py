@@ -129,7 +129,7 @@ def draw_accuracy(axes: Any, accuracy: dict[str, list[float]], n_sets: int) -> N
     axes.set_ylim(len(accuracy) - 0.5, -1.2)
     axes.set_xlim(0, 1.53)
     axes.set_xticks([0, 0.5, 1])
-    axes.set_xlabel("error: mean (bar), median (mark)", loc="left")
+    axes.set_xlabel("relative error: mean (bar), median (mark)", loc="left")
     axes.set_title(f"Defaults on {n_sets} real data sets", loc="left")
 
 
