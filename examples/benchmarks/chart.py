@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-BLUE, RED, GREY = "#1f5fa8", "#c22f2f", "#9aa4b0"
+BLUE, RED, GRAY = "#1f5fa8", "#c22f2f", "#9aa4b0"
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
@@ -56,7 +56,7 @@ def draw_bars(axes: Any, rows: list[dict[str, Any]], places: list[float]) -> Non
     kinds = [
         (BLUE, "target reached", lambda row: row["target"] and row["ratio"] >= row["target"]),
         (RED, "target missed", lambda row: row["target"] and row["ratio"] < row["target"]),
-        (GREY, "no target", lambda row: not row["target"]),
+        (GRAY, "no target", lambda row: not row["target"]),
     ]
     for color, label, belongs in kinds:
         mine = [(place, row["ratio"] - 1) for place, row in zip(places, rows, strict=True) if belongs(row)]

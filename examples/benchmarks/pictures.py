@@ -17,7 +17,7 @@ import numpy as np
 from claims import BOOSTING, OURS, REFERENCE, RESULTS, ROOT, TUTORIAL, Results, read, short
 
 IMAGES = ROOT / "docs" / "images"
-BLUE, ORANGE, GREEN, GREY, INK = "#1f5fa8", "#dd7a1c", "#3a8f5c", "#9aa4b0", "#1c2430"
+BLUE, ORANGE, GREEN, GRAY, INK = "#1f5fa8", "#dd7a1c", "#3a8f5c", "#9aa4b0", "#1c2430"
 LABELS = {
     OURS: "skrelu",
     REFERENCE: "MLPRegressor, scaled",
@@ -144,7 +144,7 @@ def draw_digits(axes: Any, true: Any, completed: Any) -> None:
         for column, picture in enumerate(pictures):
             left, top = column * (8 + gap), row * (8 + gap)
             axes.imshow(picture, cmap="gray_r", vmin=0, vmax=16, extent=(left, left + 8, top + 8, top))
-            width, color = (1.2, BLUE) if row == 1 else (0.6, GREY)
+            width, color = (1.2, BLUE) if row == 1 else (0.6, GRAY)
             axes.add_patch(Rectangle((left, top), 8, 8, fill=False, edgecolor=color, linewidth=width))
     height = 3 * 8 + 2 * gap
     axes.set_xlim(-0.3, len(true) * (8 + gap) - gap + 0.3)
@@ -191,7 +191,7 @@ def draw_sets(axes: Any, sets: dict[str, list[float]]) -> None:
     for k, (label, color, marker, size) in reversed(list(enumerate(styles))):
         errors, places = [sets[name][k] for name in names], np.arange(len(names)) + (0, -0.25, 0.25)[k]
         axes.plot(errors, places, marker, color=color, markersize=size, label=label, zorder=4 - k)
-    axes.hlines(range(len(names)), 0.47, 2.1, color=GREY, linewidth=0.4, zorder=0)
+    axes.hlines(range(len(names)), 0.47, 2.1, color=GRAY, linewidth=0.4, zorder=0)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.legend(loc="lower left", reverse=True, framealpha=1, edgecolor="white")

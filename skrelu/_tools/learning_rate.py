@@ -144,7 +144,7 @@ class LearningRateDisplay:
             label, diverged = repr(word), dict.fromkeys(names[is_level & (words == word) & ~valid].tolist())
             if diverged:
                 label += f": {' and '.join(diverged)} diverged".replace("  ", " ")  # if there are no names
-            self.ax_.plot([], [], **_LEVEL, color="grey", label=label)
+            self.ax_.plot([], [], **_LEVEL, color="gray", label=label)
 
     def _draw_foot(self, crosses: list[tuple[Any, np.ndarray]]) -> None:
         """Draw the rates that diverged in a strip below the scores, with one row of crosses for each name."""
