@@ -14,8 +14,9 @@ from skrelu._training.state import TrainingState, scalings
 
 def resumes(state: TrainingState, recipe: Recipe, rows: Rows) -> bool:
     """Whether a run on these rows can resume in the coordinates of the state."""
-    is_same = recipe.solver == "adam" and recipe.precompute is not False and state["row_space"] == rows.fingerprint
-    return not state["row_space"] or is_same
+    if not state["row_space"]:
+        return True
+    return recipe.solver == "adam" and recipe.precompute is not False and state["row_space"] == rows.fingerprint
 
 
 def begins(state: TrainingState, model: Model, recipe: Recipe, rows: Rows) -> bool:
