@@ -66,10 +66,10 @@ def refuse_dates(X: Any) -> None:
 
 def check_targets(y: Any) -> None:
     """Raise an error for what gets past scikit-learn's check of y: text, dates, and missing values among objects."""
-    kind = y.dtype.kind if isinstance(y, np.ndarray) else ""
-    if kind in "US":
+    kind = y.dtype.kind if isinstance(y, np.ndarray) else None
+    if kind in {"U", "S"}:
         raise ValueError(f"y holds text (dtype {y.dtype}). Pass y.astype(float) if it holds numbers.")
-    if kind in "mM":
+    if kind in {"m", "M"}:
         raise TypeError(f"y holds dates or times (dtype {y.dtype}). Pass numbers, e.g. days since a start.")
     if kind == "f" and not np.isfinite(y).all():
         what = "NaN" if np.isnan(y).any() else "infinity"
