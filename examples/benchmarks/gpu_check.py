@@ -140,6 +140,35 @@ def check_training(dry: bool) -> list[Row]:
     return rows
 
 
+def stream(model: Any, X: np.ndarray, y: np.ndarray) -> Any:
+    for rows in np.array_split(np.arange(len(X)), 40):
+        model.partial_fit(X[rows], y[rows])
+    return model
+
+
+def check_data(dry: bool) -> list[Row]:
+    """Compare with NumPy what is measured of the data: running moments, the basis of wide X, columns far from zero."""
+    rows: list[Row] = []
+    n, h = (80, 8) if dry else (4000, 64)
+    for dtype, limit in ((np.float64, 1e-6), (np.float32, 5e-2)):
+        X, y = problem(n, 20, 3, dtype)
+        grows, wide, far = X * np.linspace(1, 3, n, dtype=dtype)[:, None], problem(60, 300, 1, dtype), X.copy()
+        far[:, 0] = 1.7e9 + 128 * np.floor(4 * X[:, 0])
+        network = TwoLayerReLURegressor(h, max_iter=3, random_state=0)
+        works: dict[str, tuple[Any, Callable[..., Any], tuple[np.ndarray, np.ndarray]]] = {
+            "stream of a network, 40 chunks, X grows": (network, stream, (grows, y)),
+            "stream of a linear model, 40 chunks, X grows": (LinearGDRegressor(), stream, (grows, y)),
+            "60 x 300, adam, 3 epochs": (network, lambda model, X, y: model.fit(X, y), wide),
+            "a column far from zero, adam, 3 epochs": (network, lambda model, X, y: model.fit(X, y), (far, y)),
+        }
+        for name, (model, train, data) in works.items():
+            ours = train(sklearn.clone(model).set_params(array_module="cupy"), *data).predict(data[0])
+            off = difference(ours, train(sklearn.clone(model), *data).predict(data[0]))
+            what = f"{name}, {np.dtype(dtype).name}"
+            rows.append((what, f"relative difference {off:.1e}", f"at most {limit:.0e}", off <= limit))
+    return rows
+
+
 def check_asynchrony(dry: bool) -> list[Row]:
     """Check that launching an epoch takes much less time than the epoch: the CPU waits for nothing in it."""
     n, d, h, batch = (256, 8, 8, 64) if dry else (65536, 512, 2048, 8192)
@@ -333,7 +362,16 @@ def check_speed(dry: bool) -> list[Row]:
     return rows
 
 
-CHECKS = (check_functions, check_training, check_asynchrony, check_memory, check_scikit_learn, check_tools, check_speed)
+CHECKS = (
+    check_functions,
+    check_training,
+    check_data,
+    check_asynchrony,
+    check_memory,
+    check_scikit_learn,
+    check_tools,
+    check_speed,
+)
 
 
 def describe() -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from skrelu._arrays import CupyArrayModule
 
 PATH = Path(__file__).parents[2] / "examples" / "benchmarks" / "gpu_check.py"
-SLOW = ["training", "memory", "scikit_learn", "tools", "speed"]
+SLOW = ["training", "data", "memory", "scikit_learn", "tools", "speed"]
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_all_checks_hold_on_the_stand_in(gpu_check, cupy_double, tmp_path, capsy
 
 def test_the_names_above_are_all(gpu_check):
     names = {check.__name__.removeprefix("check_") for check in gpu_check.CHECKS}
-    assert names == {"functions", "training", "asynchrony", "memory", "scikit_learn", "tools", "speed"}
+    assert names == {"functions", "training", "data", "asynchrony", "memory", "scikit_learn", "tools", "speed"}
 
 
 @pytest.mark.exhaustive
@@ -58,7 +58,7 @@ def test_wrong_results_are_found(gpu_check, cupy_double, monkeypatch, tmp_path):
     wrong.write_text(source.replace("z * positive;", "z * positive + (T)1e-3;"), encoding="utf-8")
     assert wrong.read_text(encoding="utf-8") != source
     monkeypatch.setattr(cupy_file, "KERNELS", wrong)
-    for name in ("functions", "training"):
+    for name in ("functions", "training", "data"):
         assert gpu_check.main(["--dry", "--only", name, "--json", str(tmp_path / "out.json")]) == 1
         assert any(row["holds"] is False for row in rows_of(tmp_path / "out.json").values())
 
@@ -87,7 +87,7 @@ def has_gpu():
 
 
 @pytest.mark.skipif(not has_gpu(), reason="there is no GPU, or no CuPy")
-@pytest.mark.parametrize("name", ["functions", "training", "asynchrony", "memory", "scikit_learn", "tools"])
+@pytest.mark.parametrize("name", ["functions", "training", "data", "asynchrony", "memory", "scikit_learn", "tools"])
 def test_all_checks_hold_on_a_gpu(gpu_check, tmp_path, name):
     status = gpu_check.main(["--only", name, "--json", str(tmp_path / "out.json")])
     assert not [row for row in rows_of(tmp_path / "out.json").values() if row["holds"] is False]
