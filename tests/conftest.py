@@ -58,6 +58,17 @@ def one_torch_thread():
     torch.set_num_threads(before)
 
 
+def compat_modules_of_cupy():
+    """Take the modules out of scikit-learn and SciPy that hold the functions of the CuPy they have found."""
+    found = {name: module for name, module in sys.modules.items() if ".array_api_compat.cupy" in name}
+    for name in found:
+        package, _, last = name.rpartition(".")
+        vars(sys.modules[package]).pop(last, None)
+    for name in found:
+        del sys.modules[name]
+    return found
+
+
 @pytest.fixture
 def cupy_double(monkeypatch):
     """The stand-in for CuPy, as the module that ``import cupy`` finds."""
@@ -72,9 +83,15 @@ def cupy_double(monkeypatch):
             function.cache_clear()
 
     forget()
+    of_a_gpu = compat_modules_of_cupy()
     for name, module in double.modules().items():
         monkeypatch.setitem(sys.modules, name, module)
     for record in (double.waits, double.launches, double.transfers):
         record.clear()
     yield double
     forget()
+    compat_modules_of_cupy()
+    for name, module in of_a_gpu.items():
+        package, _, last = name.rpartition(".")
+        sys.modules[name] = module
+        setattr(sys.modules[package], last, module)

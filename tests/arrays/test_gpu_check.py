@@ -13,6 +13,14 @@ PATH = Path(__file__).parents[2] / "examples" / "benchmarks" / "gpu_check.py"
 SLOW = ["training", "data", "memory", "scikit_learn", "tools", "speed"]
 
 
+def has_gpu_of_torch():
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
 @pytest.fixture
 def gpu_check(monkeypatch):
     monkeypatch.syspath_prepend(PATH.parent)
@@ -35,6 +43,8 @@ def rows_of(path):
     ],
 )
 def test_all_checks_hold_on_the_stand_in(gpu_check, cupy_double, tmp_path, capsys, name):
+    if name == "scikit_learn" and has_gpu_of_torch():
+        pytest.skip("scikit-learn mixes arrays of CuPy with those of PyTorch's GPU, which cannot read the stand-in's")
     status = gpu_check.main(["--dry", "--only", name, "--json", str(tmp_path / "out.json")])
     rows = rows_of(tmp_path / "out.json")
     assert rows
@@ -87,7 +97,7 @@ def has_gpu():
 
 
 @pytest.mark.skipif(not has_gpu(), reason="there is no GPU, or no CuPy")
-@pytest.mark.parametrize("name", ["functions", "training", "data", "asynchrony", "memory", "scikit_learn", "tools"])
+@pytest.mark.parametrize("name", ["functions", "training", "data", "memory", "scikit_learn", "tools"])
 def test_all_checks_hold_on_a_gpu(gpu_check, tmp_path, name):
     status = gpu_check.main(["--only", name, "--json", str(tmp_path / "out.json")])
     assert not [row for row in rows_of(tmp_path / "out.json").values() if row["holds"] is False]
