@@ -337,7 +337,7 @@ def check_speed(dry: bool) -> list[Row]:
         ),
         "small, 10k x 20 x 100, float32, Adam": (10_000, 20, 100, 1, np.float32, 128, (4, 16), (2, 6), None),
         "large, 200k x 256 x 1024, float32, gd": (200_000, 256, 1024, 1, np.float32, None, (4, 24), (1, 3), 50.0),
-        "large, 200k x 256 x 1024, float32, Adam": (200_000, 256, 1024, 1, np.float32, 8192, (2, 6), (1, 4), None),
+        "large, 200k x 256 x 1024, float32, Adam": (200_000, 256, 1024, 1, np.float32, 8192, (2, 22), (1, 4), None),
     }
     device = torch_device(dry)
     for name, (n, d, h, m, dtype, batch, on_gpu, on_cpu, target) in works.items():
