@@ -10,9 +10,6 @@ from sklearn.neural_network import MLPRegressor
 import skrelu
 from skrelu import TwoLayerReLURegressor
 
-"""What README and pages show is true: programs run, sessions give what is shown, the table of parameters is whole."""
-
-
 ROOT = pathlib.Path(__file__).parents[2]
 README = ROOT / "README.md"
 BLOCK = re.compile(r"^```(python|pycon|sh)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
