@@ -32,6 +32,8 @@ def resumed_state(estimator: Any, model: Model, rows: Rows) -> tuple[TrainingSta
     layers = [(rows.home.to_numpy(W), rows.home.to_numpy(b)) for W, b in estimator._layers()]
     if checksum(*numbers_of(vars(estimator), estimator._published_names, rows.home)) == estimator._checksum:
         return state, layers
+    if not all(a.dtype.kind in "fiu" for layer in layers for a in layer):
+        raise TypeError(f"The coefficients that were set on this {type(estimator).__name__} are not arrays of numbers.")
     if not all(np.isfinite(a).all() for layer in layers for a in layer):
         raise ValueError(f"The coefficients that were set on this {type(estimator).__name__} are not finite.")
     if not estimator.fit_intercept and any(np.any(b) for _, b in layers):

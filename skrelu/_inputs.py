@@ -18,31 +18,47 @@ from skrelu._rows.sparse import SparseRows
 from skrelu._training.early_stopping import naming_the_validation_set
 
 
-def text_columns(X: Any) -> list[str] | None:
-    """The names of a table's columns of text or categories; empty for an array of text; None without text."""
+def are_numbers(values: Any) -> bool:
+    """Whether all values can be converted to floating-point numbers."""
+    try:
+        np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def columns_without_numbers(X: Any) -> list[str] | None:
+    """The names of a table's columns that are not numbers; empty if X has no names; None if all are numbers."""
     frame = nw.from_native(X, pass_through=True)
     if isinstance(frame, nw.DataFrame):
-        kinds = (nw.String, nw.Categorical, nw.Enum, nw.Object)
-        return [name for name, dtype in frame.schema.items() if dtype in kinds] or None
-    is_text = isinstance(X, np.ndarray | list | tuple) and np.asarray(X).dtype.kind in "OSU"
-    return [] if is_text else None
+        columns = ((name, frame[name]) for name, dtype in frame.schema.items() if not dtype.is_numeric())
+        return [name for name, column in columns if not are_numbers(column.to_numpy())] or None
+    return None if issparse(X) or are_numbers(X) else []
 
 
 @contextmanager
-def naming_the_text_columns(X: Any) -> Iterator[None]:
-    """If text in X cannot be converted to numbers in the block, name its columns and the remedy.
+def naming_what_is_no_number(X: Any) -> Iterator[None]:
+    """If X or y cannot be converted to numbers in the block, say which, name the columns and the remedy.
 
     Nothing is refused before it fails: text that holds numbers can be converted.
     """
     try:
         yield
-    except ValueError as error:
-        if "could not convert string to float" not in str(error):
+    except (TypeError, ValueError) as error:
+        is_text = "could not convert string to float" in str(error)
+        is_other = any(words in str(error) for words in ("float() argument must be", "value of NA is ambiguous"))
+        if not is_text and not is_other:
             raise
-        names = text_columns(X)
+        what = "text" if is_text else "what is not a number"
+        names = columns_without_numbers(X)
         if names is None:
-            raise ValueError(f"y holds text: {error}. Regression needs a number for each row.") from error
+            raise type(error)(f"y holds {what}: {error}. Regression needs a number for each row.") from error
         where, columns = (f" in {', '.join(map(repr, names))}", repr(names)) if names else ("", "columns")
+        if not is_text:
+            raise TypeError(
+                f"X holds {what}{where}: {error}. Turn it into numbers, e.g. dates into days since a start, and "
+                "missing values into NaN, for SimpleImputer."
+            ) from error
         raise ValueError(
             f"X holds text or categories{where}: {error}. Encode them as numbers: before the model in a pipeline, put "
             f"make_column_transformer((OneHotEncoder(handle_unknown='ignore'), {columns}), "
@@ -89,7 +105,7 @@ def read_rows(
     xp, device, float_dtypes = namespace_of(X)
     y, sample_weight = follow(y, sample_weight, xp=xp, device=device)
     refuse_dates(X)
-    with naming_the_text_columns(X):
+    with naming_what_is_no_number(X):
         X, y = validate_data(
             estimator,
             X,

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrelu._arrays import Array, ArrayModule, canonical
 from skrelu._arrays.select import check_fitted_namespace, dtypes_for, namespace_of, refuse_lazy, select
-from skrelu._inputs import naming_the_text_columns, refuse_dates
+from skrelu._inputs import naming_what_is_no_number, refuse_dates
 
 _FEW_NUMBERS = 2**12
 
@@ -26,7 +26,7 @@ def evaluated(estimator: Any, X: Any, *functions: Callable[[Any, ArrayModule, Ar
         if not _needs_no_validation(model, X):
             refuse_dates(X)
             dtypes = dtypes_for(X, namespace_of(X)[2])
-            with naming_the_text_columns(X):
+            with naming_what_is_no_number(X):
                 X = canonical(validate_data(model, X, reset=False, dtype=dtypes, accept_sparse="csr"))
         am = select(X)
         with am.session():

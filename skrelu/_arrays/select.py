@@ -12,6 +12,7 @@ from scipy.sparse import issparse
 from sklearn import config_context, get_config
 from sklearn.utils._array_api import (
     _is_numpy_namespace,
+    array_api_compat,
     check_same_namespace,
     get_namespace_and_device,
     move_to,
@@ -125,6 +126,11 @@ def check_fitted_namespace(X: Any, estimator: Any, attribute: str, method: str) 
     fitted = getattr(estimator, attribute)
     if _is_plain(X) and type(fitted) is np.ndarray:
         return
+    if not array_api_compat.is_array_api_obj(fitted):
+        raise TypeError(
+            f"Coefficients of this {type(estimator).__name__} were set to a {type(fitted).__name__}, and must be "
+            "arrays: set them to np.asarray of it."
+        )
     _check_dispatch(X)
     check_same_namespace(X, estimator, attribute=attribute, method=method)
     if _is_numpy_namespace(get_namespace_and_device(X)[0]) and not isinstance(fitted, np.ndarray):

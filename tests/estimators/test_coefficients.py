@@ -172,13 +172,16 @@ def test_what_cannot_be_used_is_refused_and_stays():
         (network, {"coefs_": [W1 * np.nan, W2]}, "that were set on this TwoLayerReLURegressor are not finite"),
         (linear, {"coef_": np.zeros((3, 3))}, r"coef_ was set to an array of shape \(3, 3\).* shape \(2, 3\)"),
         (linear, {"intercept_": np.zeros(1)}, r"intercept_ .* shape \(1,\).* shape \(2,\)"),
+        (network, {"coefs_": [W1.tolist(), W2]}, r"were set to a list, and must be arrays: .* np\.asarray"),
+        (linear, {"coef_": linear.coef_.tolist()}, "were set to a list, and must be arrays"),
+        (linear, {"coef_": linear.coef_.astype(object)}, "are not arrays of numbers"),
     ]
     for model, attributes, message in cases:
         broken = pickle.loads(pickle.dumps(model))
         vars(broken).update(attributes)
         before = dict(vars(broken))
         for method in (broken.fit, broken.partial_fit):
-            with pytest.raises(ValueError, match=message):
+            with pytest.raises((TypeError, ValueError), match=message):
                 method(X, y)
         assert vars(broken) == before
         with unchanged(model, X):

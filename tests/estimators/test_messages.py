@@ -1,5 +1,6 @@
 """Messages name the reason: missing values, text, dates, and a validation set in other units."""
 
+import datetime
 import warnings
 
 import numpy as np
@@ -34,6 +35,7 @@ def objects(y, value):
         (lambda y: objects(y, np.inf), ValueError, "Input y contains infinity"),
         (lambda y: y.astype(str), ValueError, r"y holds text \(dtype <U.*y.astype\(float\)"),
         (lambda y: list(map(str, y)), ValueError, "y holds text"),
+        (lambda y: objects(y, pd.NA), TypeError, "y holds what is not a number: .* NA is ambiguous"),
         (lambda y: objects(y, "high"), ValueError, "y holds text: could not convert string to float: 'high'"),
         (lambda y: pd.date_range("2020-01-01", periods=len(y)), TypeError, "y holds dates or times"),
         (lambda y: pd.Series(pd.date_range("2020-01-01", periods=len(y))), TypeError, "y holds dates or times"),
@@ -43,6 +45,31 @@ def test_what_is_wrong_with_y(name, target, kind, message):
     X, y = problem()
     with pytest.raises(kind, match=message):
         clone(ENGINES[name]).fit(X, target(y))
+
+
+def test_text_in_y_beside_objects_in_X():
+    X, y = problem()
+    for X_objects in (X.astype(object), pd.DataFrame(X.astype(object)), X.astype(object).tolist()):
+        with pytest.raises(ValueError, match=r"^y holds text"):
+            LinearGDRegressor().fit(X_objects, objects(y, "high"))
+
+
+@pytest.mark.parametrize("value", [datetime.date(2020, 1, 1), datetime.datetime(2020, 1, 1), pd.Timestamp(0), pd.NA])
+def test_dates_and_missing_values_among_objects(value):
+    X, y = problem(d=3)
+    bad = X.astype(object)
+    bad[3, 1] = value
+    what = f"what is not a number{{}}: .*{type(value).__name__}'.*days since a start.*SimpleImputer"
+    with pytest.raises(TypeError, match="^X holds " + what.format("")):
+        LinearGDRegressor().fit(bad, y)
+    frame = pd.DataFrame(bad, columns=["a", "day", "c"])
+    with pytest.raises(TypeError, match="^X holds " + what.format(" in 'day'")):
+        LinearGDRegressor().fit(frame, y)
+    model = LinearGDRegressor().fit(pd.DataFrame(X, columns=["a", "day", "c"]), y)
+    with pytest.raises(TypeError, match="^X holds " + what.format(" in 'day'")):
+        model.predict(frame)
+    with pytest.raises(TypeError, match=r"^y holds what is not a number"):
+        LinearGDRegressor().fit(X, objects(y, value))
 
 
 def test_numbers_among_objects_are_numbers():
