@@ -215,6 +215,8 @@ def light(r: Results) -> str:
 def limits(r: Results) -> str:
     """What skrelu does not do, and where others are faster or better."""
     jax, slower, catboost = [s.ratio for s in r.adam("JAX jit scan")], r.slower_sets, r.summaries["catboost"]
+    torch = [s for s in r.adam("PyTorch eager") if s.ratio < 1]
+    of_torch = "".join(f"; PyTorch, {short(s.ratio)} of it for {s.n_columns} columns in {s.dtype}" for s in torch)
     worst = max(slower, key=lambda name: slower[name])
     return bullets(
         [
@@ -223,8 +225,8 @@ def limits(r: Results) -> str:
             "**Older scikit-learn.** It needs 1.9 or later, for the callbacks: progress bars, monitored scores, "
             "stopping.",
             f"**The fastest training everywhere.** For Adam, JAX, which compiles the whole training, takes {span(jax)} "
-            f"of skrelu's time. Default fits take longer than `MLPRegressor`'s on {len(slower)} of the {len(r.sets)} "
-            f"sets, up to {short(slower[worst])} times as long (`{worst}`: {r.sizes[worst]}). LightGBM takes "
+            f"of skrelu's time{of_torch}. Default fits take longer than `MLPRegressor`'s on {len(slower)} of the "
+            f"{len(r.sets)} sets, up to {short(slower[worst])} times as long (`{worst}`: {r.sizes[worst]}). LightGBM takes "
             f"{short(r.summaries['lightgbm'].time / r.summaries[OURS].time)} of skrelu's time.",
             f"**The least error everywhere.** CatBoost has less error on {catboost.record[2]} of the "
             f"{len(r.sets)} sets.",
