@@ -226,8 +226,8 @@ def limits(r: Results) -> str:
             "stopping.",
             f"**The fastest training everywhere.** For Adam, JAX, which compiles the whole training, takes {span(jax)} "
             f"of skrelu's time{of_torch}. Default fits take longer than `MLPRegressor`'s on {len(slower)} of the "
-            f"{len(r.sets)} sets, up to {short(slower[worst])} times as long (`{worst}`: {r.sizes[worst]}). LightGBM takes "
-            f"{short(r.summaries['lightgbm'].time / r.summaries[OURS].time)} of skrelu's time.",
+            f"{len(r.sets)} sets, up to {short(slower[worst])} times as long (`{worst}`: {r.sizes[worst]}). "
+            f"LightGBM takes {short(r.summaries['lightgbm'].time / r.summaries[OURS].time)} of skrelu's time.",
             f"**The least error everywhere.** CatBoost has less error on {catboost.record[2]} of the "
             f"{len(r.sets)} sets.",
         ]
