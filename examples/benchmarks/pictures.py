@@ -162,7 +162,7 @@ def draw_digits(axes: Any, true: Any, completed: Any) -> None:
 def draw_cases(axes: Any, speed: dict[str, list[list[Any]]]) -> None:
     """A dot with its range for each case of each peer."""
     names = {"PyTorch eager": "PyTorch", "PyTorch compiled": "PyTorch, compiled", "JAX jit scan": "JAX, compiled"}
-    log_axis(axes, 0.32, 10, [0.5, 1, 2, 5, 10])
+    log_axis(axes, 0.32, 15, [0.5, 1, 2, 5, 10])
     labels, place = [], 0.0
     for peer, cases in speed.items():
         for n_columns, dtype, ratio, low, high in sorted(cases):
