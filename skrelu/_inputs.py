@@ -49,10 +49,10 @@ def naming_what_is_no_number(X: Any) -> Iterator[None]:
         is_other = any(words in str(error) for words in ("float() argument must be", "value of NA is ambiguous"))
         if not is_text and not is_other:
             raise
-        what = "text" if is_text else "what is not a number"
+        kind, what = (ValueError, "text") if is_text else (TypeError, "what is not a number")
         names = columns_without_numbers(X)
         if names is None:
-            raise type(error)(f"y holds {what}: {error}. Regression needs a number for each row.") from error
+            raise kind(f"y holds {what}: {error}. Regression needs a number for each row.") from error
         where, columns = (f" in {', '.join(map(repr, names))}", repr(names)) if names else ("", "columns")
         if not is_text:
             raise TypeError(

@@ -1,9 +1,9 @@
-"""Default fits on wide X, in the space of the rows and in that of all columns, beside peers with scaled X and y.
+"""Fits of wide X, in the space of the rows and in that of all columns, and chunks of new rows after a fit.
 
     python examples/benchmarks/wide.py
 
-The data are made here: columns that are noisy mixtures of ten factors, as in spectra or gene expression, and
-independent columns of which twenty matter.
+Parameters are default ones, and peers get scaled X and y. The data are made here: columns that are noisy mixtures of
+ten factors, as in spectra or gene expression, and independent columns of which twenty matter.
 """
 
 from __future__ import annotations
@@ -51,6 +51,40 @@ def models(seed: int) -> dict[str, Any]:
     }
 
 
+def chunked(model: Any, X: np.ndarray, y: np.ndarray, n: int) -> tuple[float, float]:
+    """R2 after `fit` on three quarters of n rows, and after `partial_fit` on the others in four chunks."""
+    if isinstance(model, MLPRegressor):
+        X = StandardScaler().fit(X[:n]).transform(X)
+        y = (y - y[:n].mean()) / y[:n].std()
+    n_fit = 3 * n // 4
+    fitted = model.fit(X[:n_fit], y[:n_fit]).score(X[n:], y[n:])
+    for rows in np.array_split(np.arange(n_fit, n), 4):
+        model.partial_fit(X[rows], y[rows])
+    return fitted, model.score(X[n:], y[n:])
+
+
+def print_chunks() -> None:
+    models = {
+        "TwoLayerReLU": lambda seed: TwoLayerReLURegressor(random_state=seed),
+        "learning_rate=0.01": lambda seed: TwoLayerReLURegressor(learning_rate=0.01, random_state=seed),
+        "MLPRegressor": lambda seed: MLPRegressor(random_state=seed),
+        "LinearGD": lambda seed: LinearGDRegressor(),
+    }
+    cells: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for n, d in SHAPES:
+        for seed in SEEDS:
+            for name, X, y in data(np.random.default_rng(seed), n, d):
+                row = cells.setdefault(f"{name}, {n} x {d}", {})
+                for label, make in models.items():
+                    row.setdefault(label, []).append(chunked(make(seed), X, y, n))
+    rows = []
+    for name, by_model in cells.items():
+        medians = [np.median(by_model[label], axis=0) for label in models]
+        rows.append([name, *(f"{fitted:.3f}, {after:.3f}" for fitted, after in medians)])
+    print("\nR2 after fit on three quarters of the rows, and after partial_fit on the others, in four chunks\n")
+    print(markdown_table(["data", *models], rows))
+
+
 def main() -> None:
     restart_with_threads(1)
     warnings.simplefilter("ignore")  # MLPRegressor stops at its max_iter
@@ -71,6 +105,7 @@ def main() -> None:
         medians = [np.median(by_model[label], axis=0) for label in names]
         rows.append([name, *(f"{score:.3f}, {seconds:.2f} s" for score, seconds in medians)])
     print(markdown_table(["data", *names], rows))
+    print_chunks()
 
 
 if __name__ == "__main__":

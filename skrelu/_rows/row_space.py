@@ -20,10 +20,15 @@ _WHOLE_NUMBERS = 2**26  # limit of the entries of X, which is standardized as a 
 _WIDE, _MANY_COLUMNS = 2, 100  # columns for each row, and in all, from which the basis pays
 
 
+def has_wide_shape(n: float, d: int) -> bool:
+    """Whether n rows of d columns are few for them."""
+    return d >= max(_WIDE * n, _MANY_COLUMNS)
+
+
 def is_wide(rows: Rows, *, asked: bool) -> bool:
     """Whether the basis pays, or is possible at all if it is `asked` for. A sparse X stays sparse."""
     n, d = max(float(rows.n_samples), rows.total_weight), rows.n_features  # a row of weight k is k rows
-    enough = d > n if asked else d >= max(_WIDE * n, _MANY_COLUMNS)
+    enough = d > n if asked else has_wide_shape(n, d)
     return enough and rows.n_samples * d <= _WHOLE_NUMBERS and not rows.is_sparse
 
 

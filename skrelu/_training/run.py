@@ -98,8 +98,8 @@ class Run:
         self.loss_curve = [] if recipe.is_single_pass else as_list(state["loss_curve"])
         self._left_out = length(state["loss_curve"]) - len(self.loss_curve)
         self._base_rate = self.engine.rate
-        if recipe.is_single_pass and recipe.learning_rate == "auto" and state["n_chunks"]:
-            self.engine.rate = rate_of_a_chunk(self.engine, state["n_chunks"])
+        if recipe.is_single_pass and recipe.learning_rate == "auto":
+            self.engine.rate = rate_of_a_chunk(self.engine, state, rows)
         self.validation_start = 0.0
         self.validation = None if held_out is None else self._validation(held_out)
         self.best = self.validation.best if self.validation else None

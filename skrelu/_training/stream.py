@@ -21,6 +21,7 @@ from skrelu._engines.recipe import Recipe
 from skrelu._models.base import Model
 from skrelu._models.moments import Moments
 from skrelu._models.standardize import Scaling, between, identity
+from skrelu._rows.row_space import has_wide_shape
 from skrelu._rows.rows import Rows
 from skrelu._training.state import TrainingState, measured, scalings, spread
 
@@ -118,21 +119,29 @@ def without_moments(engine: EngineState | None) -> EngineState | None:
     return None if engine is None else {**engine, "moments": [], "step_count": 0}
 
 
-def rate_of_a_chunk(engine: Engine, n_chunks: int) -> float:
-    """The automatic learning rate for rows that are the last of `n_chunks` chunks of a stream.
+def rate_of_a_chunk(engine: Engine, state: TrainingState, rows: Rows) -> float:
+    """The automatic learning rate of a call of `partial_fit`.
 
     For adam it is that of `fit` for the first 500 chunks. Then, with batches of r < 128 rows, it falls with the square
-    root of the number of chunks, down to sqrt(r / 128) of it, by the noise of a step (Malladi et al., 2022).
+    root of the number of chunks, down to sqrt(r / 128) of it, by the noise of a step (Malladi et al., 2022). While the
+    n rows so far are few for their d columns, so that `fit` would train in their space, it is n / (2 d) of it: a step
+    of adam moves every weight, and with d of them its effect on a hidden unit grows.
 
     Gradient descent is stable on the chunk, and its step is the smaller, the fewer rows determine the parameters:
     r / (r + d + 1) of the largest for r rows and d + 1 inputs. It falls with the fourth root of the number of chunks,
     as that of SGDRegressor.
     """
-    n, rows = engine.batches.n_samples, engine.batches.rows
+    n_chunks, rate = state["n_chunks"], engine.rate
     if engine.recipe.solver == "adam":
-        return engine.rate * min(
-            1.0, max(math.sqrt(rows / _ROWS_OF_A_STEP), math.sqrt(_CHUNKS_AT_FULL_RATE / n_chunks))
-        )
-    curvature = engine.curvature(_CURVATURE_RTOL)
+        if n_chunks:
+            r = engine.batches.rows
+            rate *= min(1.0, max(math.sqrt(r / _ROWS_OF_A_STEP), math.sqrt(_CHUNKS_AT_FULL_RATE / n_chunks)))
+        n, d = state["total_weight"], engine.model.n_features  # in the space of the rows d is at most n
+        if has_wide_shape(n, d) and not rows.is_sparse and engine.recipe.precompute is not False:
+            rate *= n / (2 * d)
+        return rate
+    if not n_chunks:
+        return rate
+    n, curvature = engine.batches.n_samples, engine.curvature(_CURVATURE_RTOL)
     stable = n / (n + engine.model.n_inputs) / curvature if curvature > 0.0 else math.inf
-    return min(engine.rate, stable * n_chunks**-0.25)
+    return min(rate, stable * n_chunks**-0.25)

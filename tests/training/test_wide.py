@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 
@@ -236,3 +237,47 @@ def test_the_state_is_as_small_as_the_rows():
     X, y = wide_problem(30, 3000)
     model = clone(WIDE).fit(X, y)
     assert len(pickle.dumps(model)) < 2 * sum(a.nbytes for a in model.coefs_) + 2**20 // 2
+
+
+# --- new rows after a fit, and streams of few rows --------------------------------------------------------------------
+
+
+def chunks_after_a_fit(model, X, y, n_fit, size):
+    model.fit(X[:n_fit], y[:n_fit])
+    for start in range(n_fit, len(X), size):
+        model.partial_fit(X[start : start + size], y[start : start + size])
+    return model
+
+
+@dtypes
+def test_chunks_of_new_rows_do_not_spoil_a_wide_fit(dtype):
+    """A full step of adam in all columns would change every hidden unit by many times its value."""
+    X, y = (a.astype(dtype) for a in wide_problem(260, 1200))
+    train, test = slice(0, 60), slice(60, None)
+    default = TwoLayerReLURegressor(random_state=0, max_iter=300)
+    fitted = clone(default).fit(X[:40], y[:40]).score(X[test], y[test])
+    resumed = chunks_after_a_fit(clone(default), X[train], y[train], 40, 5)
+    at_full_rate = chunks_after_a_fit(clone(default).set_params(learning_rate=0.01), X[train], y[train], 40, 5)
+    assert at_full_rate.score(X[test], y[test]) < 0 < fitted - 0.1 < resumed.score(X[test], y[test])
+
+
+def test_the_rate_while_rows_are_few_for_their_columns():
+    X, y = wide_problem(70)
+    model = TwoLayerReLURegressor(8, n_members=1, random_state=0)
+    for n in (10, 20, 30, 40, 50, 60):
+        rows = slice(n - 10, n)
+        assert model.partial_fit(X[rows], y[rows]).learning_rate_ == pytest.approx(0.01 * n / 240, rel=4 * EPS)
+    assert model.partial_fit(X[60:], y[60:]).learning_rate_ == 0.01
+    for options in ({"learning_rate": 0.01}, {"precompute": False}):
+        assert clone(model).set_params(**options).partial_fit(X[:10], y[:10]).learning_rate_ == 0.01
+    assert clone(model).partial_fit(csr_array(X[:10]), y[:10]).learning_rate_ == 0.01
+    assert clone(model).partial_fit(X[:10, :99], y[:10]).learning_rate_ == 0.01
+    weighted = clone(model).partial_fit(X[:10], y[:10], np.full(10, 3.0))
+    assert weighted.learning_rate_ == pytest.approx(0.01 * 30 / 240, rel=4 * EPS)
+
+
+def test_the_rows_of_a_wide_fit_again_are_passes_at_its_rate():
+    X, y = wide_problem()
+    model = clone(WIDE).fit(X, y).partial_fit(X, y)
+    assert is_in_row_space(model)
+    assert model.learning_rate_ == 0.01
