@@ -95,13 +95,17 @@ class Diagnosis:
         finally:
             model.theta[...] = final
 
-    def validation_in_other_units(self, start: float) -> str | None:
-        """A note if `start`, the validation loss before training, is far above what the training rows suggest.
+    def validation_in_other_units(self, start: float, first: float) -> str | None:
+        """A note if a validation loss is far above what the training rows suggest, before training has changed much.
 
-        It is in the units of reduction="mean".
+        `start` is that before training, in the units of reduction="mean". `first` is that after an iteration, in the
+        units of training. It counts for the linear model, whose weights are zero before.
         """
         model, c = self.engine.model, self.engine.batches.c
-        usual = max(self._first, self._loss_of_a_constant()) / c
+        usual, when = max(self._first, self._loss_of_a_constant()) / c, "Before training"
+        losses = self.loss_curve[self.n_before :]
+        if start <= _FOREIGN * usual and not model.has_hidden_layer and len(losses) > 1:
+            start, usual, when = first / c, max(usual, losses[1] / c), "After an iteration"
         if start <= _FOREIGN * usual or usual == 0.0:
             return None
         final = model.am.copy(model.theta)
@@ -111,7 +115,7 @@ class Diagnosis:
         if start <= _FOREIGN * usual:
             return None
         return (
-            f"Before training, the loss of the validation set was {start:.3g}, and that of the training rows "
+            f"{when}, the loss of the validation set was {start:.3g}, and that of the training rows "
             f"{usual:.3g}: X_val or y_val seems to be in other units than X and y. A Pipeline transforms X_val like X "
             "with transform_input=['X_val']. TransformedTargetRegressor does not transform y_val: pass it transformed."
         )

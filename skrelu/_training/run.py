@@ -272,8 +272,10 @@ def train(
             try:
                 verdict = diagnosis.verdict(run.published_theta)
                 warnings = [verdict] if verdict else []
-                foreign = run.validation and diagnosis.validation_in_other_units(run.validation_start)
-                notes = [foreign] if foreign else []
+                if run.validation and len(run.validation.curve) > diagnosis.n_before:
+                    first = run.validation.curve[diagnosis.n_before]
+                    foreign = diagnosis.validation_in_other_units(run.validation_start, first)
+                    notes = [foreign] if foreign else []
             except KeyboardInterrupt:
                 status = "interrupted"
     if run.validation and status == "interrupted":

@@ -144,6 +144,26 @@ def test_a_pipeline_that_does_not_transform_the_validation_set(early_stopping):
         pipeline.fit(raw[FIT], Y_F[FIT], **given)
 
 
+@pytest.mark.parametrize("options", [{}, {"precompute": False}, {"max_iter": 2}, {"standardize": False}])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_the_linear_model_finds_it_after_an_iteration(options, reduction):
+    """Before, its weights are zero, and the loss does not depend on X."""
+    raw = 100.0 * X_F + 5000.0
+    pipeline = make_pipeline(StandardScaler(), LinearGDRegressor(reduction=reduction, **options))
+    given = {"lineargdregressor__X_val": raw[VAL], "lineargdregressor__y_val": Y_F[VAL]}
+    with pytest.warns(UserWarning, match=r"^After an iteration, .* in other units than X and y"):
+        pipeline.fit(raw[FIT], Y_F[FIT] - Y_F.mean(), **given)
+
+
+def test_a_rate_that_is_too_high_is_no_sign():
+    X, y = problem(60)
+    model = LinearGDRegressor(learning_rate=30.0, max_iter=5)
+    with pytest.warns(ConvergenceWarning, match="learning_rate=30") as caught:
+        model.fit(X[:40], y[:40], X_val=X[40:], y_val=y[40:])
+    assert model.validation_loss_curve_[0] > 20 * model.loss_curve_[0]
+    assert len(caught) == 1
+
+
 def test_a_transformed_target_whose_validation_targets_are_not():
     prices = np.expm1(Y_F / 4)
     model = TransformedTargetRegressor(network(), func=np.log1p, inverse_func=np.expm1)
