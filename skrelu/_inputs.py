@@ -84,7 +84,7 @@ def check_targets(y: Any) -> None:
     """Raise an error for what gets past scikit-learn's check of y: text, dates, and missing values among objects."""
     kind = y.dtype.kind if isinstance(y, np.ndarray) else None
     if kind in {"U", "S"}:
-        raise ValueError(f"y holds text (dtype {y.dtype}). Pass y.astype(float) if it holds numbers.")
+        raise ValueError(f"y holds text (dtype {y.dtype}). Pass np.asarray(y, dtype=float) if it holds numbers.")
     if kind in {"m", "M"}:
         raise TypeError(f"y holds dates or times (dtype {y.dtype}). Pass numbers, e.g. days since a start.")
     if kind == "f" and not np.isfinite(y).all():

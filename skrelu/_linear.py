@@ -38,7 +38,7 @@ class LinearGDRegressor(GradientRegressor):
     learning_rate : float or "auto", default="auto"
         The step size :math:`\eta`, in (0, inf). "auto" is 1/L, with L the largest eigenvalue of the Hessian of the
         objective. The objective then never rises. Above 2/L gradient descent diverges. In a stream of `partial_fit`,
-        "auto" is stable on each chunk, smaller for small chunks, and falls with their number.
+        "auto" is stable on each chunk, smaller for small chunks, and falls with the number of steps.
     max_iter : int, default=1000
         Number of iterations, at least 1.
     alpha : float, default=0.0

@@ -50,7 +50,7 @@ class TwoLayerReLURegressor(GradientRegressor):
     learning_rate : float or "auto", default="auto"
         The step size, in (0, inf). "auto" is 0.01 for adam. For gd it is 1/L, where L is the largest eigenvalue of the
         Gauss-Newton matrix of the objective at the initial weights; far above 2/L gradient descent diverges. In a
-        stream of `partial_fit`, "auto" falls with the number of chunks: for adam, if batches have fewer than 128 rows.
+        stream of `partial_fit`, "auto" falls with the number of steps: for adam, if batches have fewer than 128 rows.
     learning_rate_schedule : {"auto", "cosine", "constant"}, default="auto"
         For adam: "cosine" lowers the learning rate to 0 along half a cosine, step by step, and training runs to the end
         of the schedule; "constant" keeps the rate, so that training can stop. "auto" is "constant" with

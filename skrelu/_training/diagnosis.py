@@ -129,7 +129,8 @@ class Diagnosis:
         is_sure = not self._descends or engine.recipe.learning_rate == "auto"  # no loss has seen the step of this call
         if not loss > limit and is_sure:
             return None
-        limit = max(limit, _RISE_OF_A_STREAM * self._loss_of_a_constant())
+        # Of predicting the mean of all rows so far: a single row is its own mean.
+        limit = max(limit, _RISE_OF_A_STREAM * self.rows.loss_of_zero(self.y_scaling, engine.batches.c))
         if (after := engine.published_loss()) <= limit:
             return None
         return (

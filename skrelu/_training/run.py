@@ -23,7 +23,7 @@ from skrelu._training.diagnosis import Diagnosis, predicts_finite, surely_finite
 from skrelu._training.early_stopping import BestIterate, Validation, filled, naming_the_validation_set
 from skrelu._training.loop import Status, Watcher, run_iterations
 from skrelu._training.state import AutoRate, TrainingState, copied, restarted, scalings
-from skrelu._training.stream import entered, rate_of_a_chunk
+from skrelu._training.stream import entered, rate_of_a_chunk, share_of_few_rows
 from skrelu._training.wide import begins, entered_row_space, resumes
 
 _FEW_ROWS = 10  # weights of more rows whose sum is less are hardly counts
@@ -96,9 +96,9 @@ class Run:
         self.n_iter = recipe.n_iter(rows.n_samples, self.engine.batches.per_epoch)
         # A call of `partial_fit` does not look at the losses before.
         self.loss_curve = [] if recipe.is_single_pass else as_list(state["loss_curve"])
-        self._left_out = length(state["loss_curve"]) - len(self.loss_curve)
+        self._n_before, self._left_out = len(self.loss_curve), length(state["loss_curve"]) - len(self.loss_curve)
         self._base_rate = self.engine.rate
-        if recipe.is_single_pass and recipe.learning_rate == "auto":
+        if recipe.is_single_pass and recipe.learning_rate == "auto" and state["is_stream"]:
             self.engine.rate = rate_of_a_chunk(self.engine, state, rows)
         self.validation_start = 0.0
         self.validation = None if held_out is None else self._validation(held_out)
@@ -134,7 +134,7 @@ class Run:
         """Run the loop; ValueError if training diverges."""
         recipe, engine, model = self._recipe, self.engine, self.engine.model
         x, y = self._x, self._y
-        initial, n_before = model.am.copy(model.theta), len(self.loss_curve)
+        initial, n_before = model.am.copy(model.theta), self._n_before
         is_earlier, earlier = earlier_rate(recipe, self._state) is not None, self._state["loss_curve"]
         first = float(earlier[0][0]) if earlier else None
         diagnosis = Diagnosis(
@@ -174,6 +174,7 @@ class Run:
         theta = model.theta if is_live else self.published_theta
         curve = self.validation.curve if self.validation else self._state["validation_loss_curve"]
         c, alpha, earlier = engine.batches.c, recipe.alpha, self._state["loss_curve"]
+        n_iter = len(self.loss_curve) - self._n_before
         auto_rate: AutoRate = {"rate": self._base_rate, "c": c, "alpha": alpha, "reduction": recipe.reduction}
         state: TrainingState = {
             **self._state,
@@ -182,6 +183,7 @@ class Run:
             "engine": engine.state(),
             "auto_rate": auto_rate if recipe.learning_rate == "auto" else None,
             "best": self.best.state() if self.best else None,
+            "n_visits": self._state["n_visits"] + n_iter * self._rows.n_samples,
             "has_warned": recipe.is_single_pass and (self._state["has_warned"] or bool(warnings)),
             "loss_curve": extended(earlier if recipe.is_single_pass else [], self.loss_curve),
             "validation_loss_curve": curve,
@@ -324,6 +326,8 @@ def _resumed(kind: type[Engine], model: Model, recipe: Recipe, rows: Rows, state
     model.load(state["parameters"])
     rate = learning_rate(recipe, state, c)
     engine = kind(model, batches, penalty, recipe, rate=rate, epoch=state["epoch"], seed=state["seed"])
+    if rate is None and recipe.solver == "adam" and (recipe.is_single_pass or state["n_visits"]):
+        engine.rate *= share_of_few_rows(model, state, rows)
     if state["engine"] is not None and state["engine"]["solver"] == recipe.solver:
         engine.restore(state["engine"])
     return engine

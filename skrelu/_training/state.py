@@ -57,7 +57,8 @@ class TrainingState(TypedDict):
     first_rows: str  # hashes of the first two chunks of the stream, and of the rows of the last run
     second_rows: str
     last_rows: str
-    n_chunks: int  # calls of `partial_fit` in this stream, on rows that are not those of the call before
+    is_stream: bool  # whether `partial_fit` has had rows other than those of the call before
+    n_visits: int  # rows that all iterations so far have read
     has_warned: bool  # whether a call of `partial_fit` has said that training went wrong
     loss_curve: Curve
     validation_loss_curve: list[float] | None
@@ -85,7 +86,8 @@ def first_state(model: Model, structure: dict[str, Any], rng: np.random.RandomSt
         "first_rows": "",
         "second_rows": "",
         "last_rows": "",
-        "n_chunks": 0,
+        "is_stream": False,
+        "n_visits": 0,
         "has_warned": False,
         "loss_curve": [],
         "validation_loss_curve": None,

@@ -30,7 +30,7 @@ _FAR = 2.0  # a change of scale by more than this makes the optimizer's moments 
 _MOST_MOVED, _MOST_MOVED_LINEAR = 1.1, 10.0
 _FEW_ROWS = 10
 _ROWS_OF_A_STEP = 128  # for which the rate of adam is made
-_CHUNKS_AT_FULL_RATE = 500
+_STEPS_AT_FULL_RATE = 500
 _CURVATURE_RTOL = 0.1
 
 
@@ -57,14 +57,14 @@ def counted(state: TrainingState, recipe: Recipe, rows: Rows) -> TrainingState:
             "total_weight": weight,
             "in_this_pass": weight,
             "before_return": -1.0,
-            "n_chunks": 0,
+            "is_stream": False,
             "first_rows": signature,
             "second_rows": "",
             "last_rows": signature,
         }
     first, second, last = state["first_rows"] or signature, state["second_rows"], state["last_rows"]
     count, before_return, is_few = state["in_this_pass"], state["before_return"], rows.n_samples < _FEW_ROWS
-    if signature == last and not (is_few and state["n_chunks"]):
+    if signature == last and not (is_few and state["is_stream"]):
         pass  # the same rows again
     elif signature == first and last and not is_few:
         before_return, count = count, weight  # a further pass, it seems
@@ -77,7 +77,7 @@ def counted(state: TrainingState, recipe: Recipe, rows: Rows) -> TrainingState:
         "total_weight": max(count, state["total_weight"]),
         "in_this_pass": count,
         "before_return": before_return,
-        "n_chunks": state["n_chunks"] + (signature != last and bool(last)),
+        "is_stream": state["is_stream"] or (signature != last and bool(last)),
         "first_rows": first,
         "second_rows": second or (signature if signature != first else ""),
         "last_rows": signature,
@@ -120,28 +120,31 @@ def without_moments(engine: EngineState | None) -> EngineState | None:
 
 
 def rate_of_a_chunk(engine: Engine, state: TrainingState, rows: Rows) -> float:
-    """The automatic learning rate of a call of `partial_fit`.
+    """The automatic learning rate for rows that are not those of the call before.
 
-    For adam it is that of `fit` for the first 500 chunks. Then, with batches of r < 128 rows, it falls with the square
-    root of the number of chunks, down to sqrt(r / 128) of it, by the noise of a step (Malladi et al., 2022). While the
-    n rows so far are few for their d columns, so that `fit` would train in their space, it is n / (2 d) of it: a step
-    of adam moves every weight, and with d of them its effect on a hidden unit grows.
+    It depends on t: as many steps of this size would have read the rows that all iterations so far have read. For adam
+    it is that of `fit` up to t = 500. Then, with batches of r < 128 rows, it falls with the square root of t, down to
+    sqrt(r / 128) of it, by the noise of a step (Malladi et al., 2022).
 
     Gradient descent is stable on the chunk, and its step is the smaller, the fewer rows determine the parameters:
-    r / (r + d + 1) of the largest for r rows and d + 1 inputs. It falls with the fourth root of the number of chunks,
-    as that of SGDRegressor.
+    r / (r + d + 1) of the largest for r rows and d + 1 inputs. It falls with the fourth root of t, as that of
+    SGDRegressor.
     """
-    n_chunks, rate = state["n_chunks"], engine.rate
+    r = engine.batches.rows if engine.recipe.solver == "adam" else rows.n_samples
+    t = max(1.0, state["n_visits"] / r)
     if engine.recipe.solver == "adam":
-        if n_chunks:
-            r = engine.batches.rows
-            rate *= min(1.0, max(math.sqrt(r / _ROWS_OF_A_STEP), math.sqrt(_CHUNKS_AT_FULL_RATE / n_chunks)))
-        n, d = state["total_weight"], engine.model.n_features  # in the space of the rows d is at most n
-        if has_wide_shape(n, d) and not rows.is_sparse and engine.recipe.precompute is not False:
-            rate *= n / (2 * d)
-        return rate
-    if not n_chunks:
-        return rate
-    n, curvature = engine.batches.n_samples, engine.curvature(_CURVATURE_RTOL)
-    stable = n / (n + engine.model.n_inputs) / curvature if curvature > 0.0 else math.inf
-    return min(rate, stable * n_chunks**-0.25)
+        decay = max(math.sqrt(r / _ROWS_OF_A_STEP), math.sqrt(_STEPS_AT_FULL_RATE / t))
+        return engine.default_rate() * min(1.0, decay) * share_of_few_rows(engine.model, state, rows)
+    curvature = engine.curvature(_CURVATURE_RTOL)
+    stable = r / (r + engine.model.n_inputs) / curvature if curvature > 0.0 else math.inf
+    return min(engine.rate, stable * t**-0.25)
+
+
+def share_of_few_rows(model: Model, state: TrainingState, rows: Rows) -> float:
+    """n / (2 d) while the n rows so far are few for their d columns, else 1: the part of its rate that adam uses.
+
+    A step of adam changes every weight, so its effect on a hidden unit grows with d, and few rows say little of d
+    weights. A first `fit` does not need it: its rate falls to zero.
+    """
+    n, d = max(float(rows.n_samples), state["total_weight"]), model.n_features
+    return n / (2 * d) if has_wide_shape(n, d) else 1.0

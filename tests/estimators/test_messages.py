@@ -33,7 +33,7 @@ def objects(y, value):
         (lambda y: objects(y, None), ValueError, "Input y contains NaN"),
         (lambda y: objects(y, np.nan), ValueError, "Input (y )?contains NaN"),
         (lambda y: objects(y, np.inf), ValueError, "Input y contains infinity"),
-        (lambda y: y.astype(str), ValueError, r"y holds text \(dtype <U.*y.astype\(float\)"),
+        (lambda y: y.astype(str), ValueError, r"y holds text \(dtype <U.*np\.asarray\(y, dtype=float\)"),
         (lambda y: list(map(str, y)), ValueError, "y holds text"),
         (lambda y: objects(y, pd.NA), TypeError, "y holds what is not a number: .* NA is ambiguous"),
         (lambda y: objects(y, "high"), ValueError, "y holds text: could not convert string to float: 'high'"),

@@ -288,6 +288,22 @@ def test_weights_are_repeated_rows_in_the_moments():
     assert_allclose(weighted.intercept_, repeated.intercept_, rtol=1e4 * EPS)
 
 
+@by_default
+@pytest.mark.parametrize("law", ["exponential", "lognormal"])
+def test_single_rows_far_from_the_mean_are_no_sign_and_do_not_hide_one(model, law):
+    """The mean of one row is that row: the loss of a call is compared with that of the mean of all rows so far."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(1050, 4))
+    y = np.abs(X[:, 0]) + getattr(rng, law)(size=1050)
+    model = streamed(model, X, y, chunks(1000, 1))
+    assert (y[:1000] - y[:1000].mean()).max() > 4.5 * y[:1000].std()
+    model.set_params(learning_rate=5.0)
+    with pytest.warns(ConvergenceWarning, match="training went wrong") as caught:
+        for i in range(1000, 1050):
+            model.partial_fit(X[i : i + 1], y[i : i + 1])
+    assert len(caught) == 1
+
+
 # --- learning rates ---------------------------------------------------------------------------------------------------
 
 
@@ -305,13 +321,40 @@ def test_the_rate_of_gradient_descent_is_stable_on_each_chunk():
     X, y = problem(60)
     model = LinearGDRegressor(standardize=False).partial_fit(X[:40], y[:40])
     largest = model.learning_rate_
-    for t, rows in enumerate(np.split(np.arange(40, 60), [3, 4, 11]), start=1):
+    for rows in np.split(np.arange(40, 60), [3, 4, 11]):
         A = np.column_stack([X[rows], np.ones(len(rows))])
         limit = 1.0 / np.linalg.norm(A, 2) ** 2 * len(rows)
         model.partial_fit(X[rows], y[rows])
+        t = rows[0] / len(rows)  # steps of this size that would have read all rows so far
         expected = min(largest, limit * len(rows) / (len(rows) + 4) * t**-0.25)
         # curvature is found to a tenth of its residual, and its error is about the square of that
         assert model.learning_rate_ == pytest.approx(expected, rel=0.02)
+
+
+def test_the_rows_that_fit_has_read_count():
+    X, y = problem(60)
+    network = TwoLayerReLURegressor(5, n_members=1, max_iter=400, random_state=0).fit(X[:50], y[:50])
+    for n_read, rows in ((20_000, slice(50, 51)), (20_001, slice(51, 53))):
+        r = rows.stop - rows.start
+        expected = 0.01 * max(math.sqrt(r / 128), math.sqrt(500 * r / n_read))
+        assert network.partial_fit(X[rows], y[rows]).learning_rate_ == pytest.approx(expected, rel=4 * EPS)
+
+
+@by_default
+@pytest.mark.parametrize("size", [1, 5])
+@pytest.mark.parametrize("in_chunks", [False, True])
+def test_small_chunks_do_not_upset_a_trained_model(model, size, in_chunks):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(3300, 10))
+    y = X @ rng.normal(size=10) + 0.3 * rng.normal(size=3300)
+    if in_chunks:
+        model = streamed(model, X, y, chunks(2000, 100))
+    else:
+        model = clone(model).fit(X[:300], y[:300])
+    before = model.score(X[2300:], y[2300:])
+    for rows in np.arange(2000, 2200).reshape(-1, size):
+        model.partial_fit(X[rows], y[rows])
+        assert model.score(X[2300:], y[2300:]) > before - 0.05
 
 
 def test_a_given_rate_is_used_as_it_is():

@@ -1,6 +1,7 @@
 """Adam on wide data in the space of the rows: against the same network on the projected data, and how it resumes."""
 
 import pickle
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -268,12 +269,35 @@ def test_the_rate_while_rows_are_few_for_their_columns():
         rows = slice(n - 10, n)
         assert model.partial_fit(X[rows], y[rows]).learning_rate_ == pytest.approx(0.01 * n / 240, rel=4 * EPS)
     assert model.partial_fit(X[60:], y[60:]).learning_rate_ == 0.01
-    for options in ({"learning_rate": 0.01}, {"precompute": False}):
-        assert clone(model).set_params(**options).partial_fit(X[:10], y[:10]).learning_rate_ == 0.01
-    assert clone(model).partial_fit(csr_array(X[:10]), y[:10]).learning_rate_ == 0.01
+    assert clone(model).partial_fit(csr_array(X[:10]), y[:10]).learning_rate_ == pytest.approx(0.01 / 24, rel=4 * EPS)
     assert clone(model).partial_fit(X[:10, :99], y[:10]).learning_rate_ == 0.01
-    weighted = clone(model).partial_fit(X[:10], y[:10], np.full(10, 3.0))
-    assert weighted.learning_rate_ == pytest.approx(0.01 * 30 / 240, rel=4 * EPS)
+    assert clone(model).set_params(learning_rate=0.01).partial_fit(X[:10], y[:10]).learning_rate_ == 0.01
+    for weight, n in ((3.0, 30), (0.01, 10)):  # shares are no numbers of rows
+        with pytest.warns(UserWarning, match="sum") if weight < 1 else nullcontext():
+            weighted = clone(model).partial_fit(X[:10], y[:10], np.full(10, weight))
+        assert weighted.learning_rate_ == pytest.approx(0.01 * n / 240, rel=4 * EPS)
+
+
+@pytest.mark.parametrize("change", ["order", "coefficient", "row"])
+def test_a_fit_that_leaves_the_space_of_the_rows_does_not_spoil_the_model(change):
+    X, y = wide_problem(260, 1200)
+    model = TwoLayerReLURegressor(random_state=0, warm_start=True, max_iter=300).fit(X[:40], y[:40])
+    before = model.score(X[60:], y[60:])
+    rows = {"order": np.arange(40)[::-1], "row": np.arange(41)}.get(change, np.arange(40))
+    if change == "coefficient":
+        model.coefs_[0][0, 0] += 1e-9
+    for _ in range(2):
+        model.set_params(max_iter=2).fit(X[rows], y[rows])
+        assert not is_in_row_space(model)
+        assert model.score(X[60:], y[60:]) > before - 0.1
+
+
+def test_a_chunk_of_new_sparse_rows_after_a_fit_has_the_smaller_rate_and_the_same_rows_have_not():
+    X, y = wide_problem(40)
+    X = csr_array(X)
+    model = clone(WIDE).fit(X[:30], y[:30]).partial_fit(X[:30], y[:30])
+    assert model.learning_rate_ == 0.01  # a further pass of `fit`
+    assert model.partial_fit(X[30:], y[30:]).learning_rate_ < 0.01 * 40 / 240
 
 
 def test_the_rows_of_a_wide_fit_again_are_passes_at_its_rate():
