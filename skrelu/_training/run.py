@@ -324,10 +324,13 @@ def _resumed(kind: type[Engine], model: Model, recipe: Recipe, rows: Rows, state
     delay = recipe.penalty_delay(rows.n_samples, batches.per_epoch)
     penalty = Penalty(model, fixed=fixed, c=c, total_weight=state["total_weight"], delay=delay)
     model.load(state["parameters"])
-    rate = learning_rate(recipe, state, c)
+    rate, share = learning_rate(recipe, state, c), 1.0
+    if recipe.solver == "adam" and recipe.learning_rate == "auto" and (recipe.is_single_pass or state["n_visits"]):
+        share = share_of_few_rows(model, state, rows)
+        rate = None if share == 1.0 else rate  # an earlier one may be that of few rows
     engine = kind(model, batches, penalty, recipe, rate=rate, epoch=state["epoch"], seed=state["seed"])
-    if rate is None and recipe.solver == "adam" and (recipe.is_single_pass or state["n_visits"]):
-        engine.rate *= share_of_few_rows(model, state, rows)
+    if rate is None:
+        engine.rate *= share
     if state["engine"] is not None and state["engine"]["solver"] == recipe.solver:
         engine.restore(state["engine"])
     return engine

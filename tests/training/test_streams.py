@@ -39,7 +39,10 @@ def chunks(n, size):
 
 
 def streamed(model, X, y, parts, passes=1, weights=None):
-    model = clone(model)
+    return resumed(clone(model), X, y, parts, passes, weights)
+
+
+def resumed(model, X, y, parts, passes=1, weights=None):
     for _ in range(passes):
         for rows in parts:
             model.partial_fit(X[rows], y[rows], None if weights is None else weights[rows])
@@ -299,8 +302,7 @@ def test_single_rows_far_from_the_mean_are_no_sign_and_do_not_hide_one(model, la
     assert (y[:1000] - y[:1000].mean()).max() > 4.5 * y[:1000].std()
     model.set_params(learning_rate=5.0)
     with pytest.warns(ConvergenceWarning, match="training went wrong") as caught:
-        for i in range(1000, 1050):
-            model.partial_fit(X[i : i + 1], y[i : i + 1])
+        resumed(model, X, y, chunks(1050, 1)[1000:])
     assert len(caught) == 1
 
 
@@ -347,14 +349,18 @@ def test_small_chunks_do_not_upset_a_trained_model(model, size, in_chunks):
     rng = np.random.default_rng(1)
     X = rng.normal(size=(3300, 10))
     y = X @ rng.normal(size=10) + 0.3 * rng.normal(size=3300)
-    if in_chunks:
-        model = streamed(model, X, y, chunks(2000, 100))
-    else:
-        model = clone(model).fit(X[:300], y[:300])
+    model = streamed(model, X, y, chunks(2000, 100)) if in_chunks else clone(model).fit(X[:300], y[:300])
     before = model.score(X[2300:], y[2300:])
     for rows in np.arange(2000, 2200).reshape(-1, size):
         model.partial_fit(X[rows], y[rows])
         assert model.score(X[2300:], y[2300:]) > before - 0.05
+
+
+def test_the_rate_of_adam_does_not_depend_on_the_unit_of_the_loss():
+    X, y = problem(300)
+    model = TwoLayerReLURegressor(5, n_members=1, max_iter=2, reduction="sum", warm_start=True, random_state=0)
+    for rows in (slice(0, 200), slice(200, 300), slice(0, 300)):
+        assert model.fit(X[rows], y[rows]).learning_rate_ == 0.01
 
 
 def test_a_given_rate_is_used_as_it_is():

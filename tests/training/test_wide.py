@@ -292,6 +292,13 @@ def test_a_fit_that_leaves_the_space_of_the_rows_does_not_spoil_the_model(change
         assert model.score(X[60:], y[60:]) > before - 0.1
 
 
+def test_the_smaller_rate_ends_with_the_few_rows():
+    X, y = wide_problem(100)
+    model = TwoLayerReLURegressor(8, n_members=1, max_iter=2, warm_start=True, random_state=0)
+    assert model.partial_fit(X[:5], y[:5]).learning_rate_ == pytest.approx(0.01 * 5 / 240, rel=4 * EPS)
+    assert model.fit(X, y).learning_rate_ == 0.01
+
+
 def test_a_chunk_of_new_sparse_rows_after_a_fit_has_the_smaller_rate_and_the_same_rows_have_not():
     X, y = wide_problem(40)
     X = csr_array(X)
